@@ -1,0 +1,95 @@
+"""Write beside, move into place: an output path holds a complete result or what was there before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgewise.errors import InputError
+
+__all__ = ["replace_directory", "write_file"]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically and durably."""
+    with _translated(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def replace_directory(path: Path, *, marker: str) -> Iterator[Path]:
+    """Yield an empty directory beside `path`; move it to `path` when the block ends well.
+
+    An existing `path` is replaced only if it is empty or contains `marker` (a file this program wrote),
+    so a wrong `--out` cannot erase someone's folder. Raises InputError when it cannot be written.
+    """
+    check_replaceable(path, marker=marker)
+    with _translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        staging.chmod(0o755)
+    try:
+        with _translated(path):
+            yield staging
+            _swap(staging, path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_replaceable(path: Path, *, marker: str) -> None:
+    """Raise InputError unless `path` is free, empty, or an earlier output; call it before long work."""
+    with _translated(path):
+        if path.is_dir():
+            if any(path.iterdir()) and not (path / marker).exists():
+                raise InputError(f"{path} is not empty and not an edgewise output: choose another path")
+        elif path.exists():
+            raise InputError(f"{path} is a file: choose a directory for the output")
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not os.access(parent, os.W_OK):
+            raise InputError(f"{parent} is not writable: choose another output path")
+
+
+def _swap(staging: Path, path: Path) -> None:
+    if not path.exists():
+        staging.rename(path)
+        return
+    previous = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    path.replace(previous / "was")
+    try:
+        staging.rename(path)
+    except OSError:
+        (previous / "was").replace(path)
+        raise
+    finally:
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into one sentence that names the path."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"cannot write {path}: {reason}; nothing was left behind. Free space or choose another path"
+        raise InputError(message) from error
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file or directory if it is there."""
+    with suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

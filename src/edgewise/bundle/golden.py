@@ -1,0 +1,103 @@
+"""Golden inputs and outputs: the same few requests, answered by the original, kept in canonical form.
+
+One `.npz` (never pickled): `in/<i>/<name>`, `out/<i>/<name>`, and `raw/<i>` where pre-processing is declared
+(text as a numpy string, a picture as uint8). They are run at build, at install and in `edgewise verify`.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.errors import TrustError
+
+__all__ = ["Difference", "GoldenCase", "compare", "decode", "encode"]
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class GoldenCase(msgspec.Struct, frozen=True):
+    """One request: its tensors, the original's outputs, and the raw input where there is one."""
+
+    inputs: Arrays
+    outputs: Arrays
+    raw: NDArray[np.generic] | None = None
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """How far outputs are from the original's over some cases.
+
+    `max_abs` in the outputs' own unit; `max_rel` is max_abs over the largest absolute reference value;
+    `agreement` is the share of top-1 positions (argmax over the last axis of the first float output) equal.
+    """
+
+    cases: int
+    max_abs: float
+    max_rel: float
+    agreement: float
+
+
+def encode(cases: Sequence[GoldenCase]) -> bytes:
+    """Return the cases as deterministic .npz bytes."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for index, case in enumerate(cases):
+        arrays |= {f"in/{index}/{name}": array for name, array in case.inputs.items()}
+        arrays |= {f"out/{index}/{name}": array for name, array in case.outputs.items()}
+        if case.raw is not None:
+            arrays[f"raw/{index}"] = case.raw
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes only allow_pickle by keyword
+    return buffer.getvalue()
+
+
+def decode(path: Path) -> tuple[GoldenCase, ...]:
+    """Read the cases back. Raises TrustError when the file is not a golden file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+        raise TrustError(f"{path} is not a golden-input file: {error}") from error
+    count = 1 + max((int(name.split("/")[1]) for name in arrays), default=-1)
+    return tuple(
+        GoldenCase(_part(arrays, f"in/{i}/"), _part(arrays, f"out/{i}/"), arrays.get(f"raw/{i}"))
+        for i in range(count)
+    )
+
+
+def _part(arrays: Arrays, prefix: str) -> dict[str, NDArray[np.generic]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def compare(expected: Sequence[Arrays], actual: Sequence[Arrays]) -> Difference:
+    """Measure `actual` against `expected` outputs, case by case, output by output."""
+    max_abs = scale = 0.0
+    equal = total = 0
+    for reference, outputs in zip(expected, actual, strict=True):
+        for position, (name, wanted) in enumerate(reference.items()):
+            got = outputs[name]
+            if got.shape != wanted.shape:
+                return Difference(len(expected), float("inf"), float("inf"), 0.0)
+            if wanted.size == 0:
+                continue
+            first, second = wanted.astype(np.float64), got.astype(np.float64)
+            gap = np.abs(first - second)
+            max_abs = max(max_abs, float("inf") if np.isnan(gap).any() else float(gap.max()))
+            scale = max(scale, float(np.abs(first).max()))
+            if position == 0:
+                matches = _top1(first) == _top1(second)
+                equal, total = equal + int(matches.sum()), total + matches.size
+    return Difference(
+        len(expected), max_abs, max_abs / scale if scale else max_abs, equal / total if total else 1.0
+    )
+
+
+def _top1(array: NDArray[np.float64]) -> NDArray[np.int64]:
+    if array.ndim and array.shape[-1] > 1:
+        return np.asarray(array.argmax(axis=-1))
+    return np.asarray(np.rint(array).astype(np.int64))

@@ -1,0 +1,160 @@
+"""Bundles on disk: write one aside and move it into place, read one, check every byte of it.
+
+bundle/
+  manifest.json                 canonical JSON
+  signatures.json               absent when unsigned
+  artifacts/<digest>/<name>     content-addressed; the digest covers names, contents and sizes
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from securesystemslib.signer import Signer
+
+from edgewise.bundle import signing
+from edgewise.bundle.canonical import canonical_json, digest_file
+from edgewise.bundle.manifest import SCHEMA, Artifact, FileRef, Manifest, ModelEntry
+from edgewise.errors import InputError, TrustError
+
+__all__ = ["MANIFEST", "Bundle", "artifact_of", "read", "write"]
+
+MANIFEST = "manifest.json"
+SIGNATURES = "signatures.json"
+ARTIFACTS = "artifacts"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was read: its typed manifest, and the document with every field it came with."""
+
+    path: Path
+    manifest: Manifest
+    document: dict[str, Any]
+    signing: signing.SigningState
+
+    @property
+    def model(self) -> ModelEntry:
+        """The only (or first) model."""
+        return self.manifest.models[0]
+
+    def folder(self, digest: str) -> Path:
+        """Folder of one artifact."""
+        return self.path / ARTIFACTS / digest
+
+    def main_file(self, digest: str) -> Path:
+        """The file of an artifact that a runtime or reader opens."""
+        return self.folder(digest) / self.manifest.artifacts[digest].files[0].name
+
+    def check_artifact(self, digest: str) -> None:
+        """Re-compute the digests of one artifact. Raises TrustError naming the first file that differs."""
+        artifact = self.manifest.artifacts.get(digest)
+        if artifact is None or artifact.digest != digest:
+            raise TrustError(
+                f"{self.path}: artifact {digest[:12]} is not what its name says: rebuild the bundle"
+            )
+        for file in artifact.files:
+            _check_file(self.folder(digest) / file.name, file)
+
+    def check(self) -> None:
+        """Check every artifact, and that nothing unlisted lies among them."""
+        for digest in self.manifest.artifacts:
+            self.check_artifact(digest)
+        listed = {
+            self.folder(digest) / file.name
+            for digest, artifact in self.manifest.artifacts.items()
+            for file in artifact.files
+        } | {self.path / MANIFEST, self.path / SIGNATURES}
+        for path in sorted(self.path.rglob("*")):
+            if path.is_symlink() or (path.is_file() and path not in listed):
+                raise TrustError(f"{path} is not listed in the manifest: remove it or rebuild the bundle")
+
+
+def read(path: str | Path, trusted: signing.Trusted | None = None) -> Bundle:
+    """Read a bundle's manifest and check its signatures (artifacts: `Bundle.check`).
+
+    Raises InputError where there is no bundle, TrustError where it cannot be trusted or is of another major.
+    """
+    path = Path(path)
+    if not (path / MANIFEST).is_file():
+        raise InputError(
+            f"{path} is not a bundle (no {MANIFEST}): give the folder that `edgewise build` wrote"
+        )
+    payload = (path / MANIFEST).read_bytes()
+    signatures = path / SIGNATURES
+    state = signing.verify(payload, signatures.read_bytes() if signatures.is_file() else None, trusted)
+    document = _document(payload, path)
+    manifest = parse_manifest(document, path)
+    return Bundle(path, manifest, document, state)
+
+
+def parse_manifest(document: Mapping[str, Any], origin: Path) -> Manifest:
+    """Turn a manifest document into types, refusing another major version before looking further."""
+    version = str(document.get("schema", ""))
+    if version.split(".")[0] != SCHEMA.split(".")[0]:
+        message = f"{origin}: bundle schema {version or '(none)'}; this edgewise reads {SCHEMA.split('.')[0]}.x: upgrade it"
+        raise TrustError(message)
+    try:
+        manifest = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise TrustError(f"{origin / MANIFEST}: {error}") from error
+    _check_references(manifest, origin)
+    return manifest
+
+
+def write(
+    staging: Path, manifest: Manifest, sources: Mapping[str, Mapping[str, Path]], signer: Signer | None = None
+) -> None:
+    """Write a bundle into the empty folder `staging`; `sources` maps artifact digest → file name → path."""
+    for digest, artifact in manifest.artifacts.items():
+        for file in artifact.files:
+            target = staging / ARTIFACTS / digest / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(sources[digest][file.name], target)
+    payload = canonical_json(manifest)
+    (staging / MANIFEST).write_bytes(payload)
+    if signer is not None:
+        (staging / SIGNATURES).write_bytes(signing.sign(payload, [signer], state="development"))
+
+
+def artifact_of(kind: str, files: Iterable[tuple[str, Path]]) -> Artifact:
+    """Describe files as an artifact; the first is the one a runtime opens."""
+    refs = tuple(FileRef(name, digest_file(path), path.stat().st_size) for name, path in files)
+    return msgspec.convert({"format": kind, "files": refs}, Artifact)
+
+
+def _document(payload: bytes, path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(payload)
+    except ValueError as error:
+        raise TrustError(f"{path / MANIFEST} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise TrustError(f"{path / MANIFEST} is not a JSON object")
+    return document
+
+
+def _check_references(manifest: Manifest, origin: Path) -> None:
+    if not manifest.models:
+        raise TrustError(f"{origin / MANIFEST}: the bundle holds no model")
+    for model in manifest.models:
+        wanted = {model.golden, *(variant.artifact for variant in model.variants)}
+        missing = wanted - manifest.artifacts.keys()
+        if missing:
+            raise TrustError(f"{origin / MANIFEST}: artifact {min(missing)[:12]} is used but not listed")
+    for tier in manifest.tiers:
+        if tier.variant and all(tier.variant != v.id for model in manifest.models for v in model.variants):
+            raise TrustError(f"{origin / MANIFEST}: tier {tier.name} names an unknown variant {tier.variant}")
+
+
+def _check_file(path: Path, file: FileRef) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise TrustError(f"{path} is missing: fetch the bundle again")
+    if path.stat().st_size != file.size or digest_file(path) != file.sha256:
+        message = f"{path} was changed after the bundle was written (SHA-256 differs): fetch it again, do not run it"
+        raise TrustError(message)

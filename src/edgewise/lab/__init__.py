@@ -1,0 +1,1 @@
+"""The builder's workstation: assess → compress → convert → verify → measure → choose → bundle → report."""

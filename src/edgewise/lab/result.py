@@ -1,0 +1,121 @@
+"""What a build found out: everything the report shows, and nothing it must compute."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from edgewise.bundle.evidence import Figure
+from edgewise.bundle.manifest import Verdict
+
+__all__ = ["BuildResult", "CandidateRow", "Claim", "GoalResult", "Operators", "TierResult"]
+
+
+class Operators(msgspec.Struct, frozen=True):
+    """Operators with weights: how many run quantized (or with quantized weights), of how many."""
+
+    quantized: int
+    total: int
+
+
+class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One candidate, tried. A failed one has a `reason`, and figures whose evidence is `none`.
+
+    Figures: `quality` (metric's unit, search split), `p50`, `p95`, `load` (ms), `memory` and `size` (bytes).
+    `difference` is against the original: {"cases", "max_abs", "max_rel", "agreement"}; null when it failed.
+    `holds_floor`: whether the search split leads to expect the quality floor to be met on the test split.
+    """
+
+    id: str
+    target: str
+    precision: str
+    recipe: dict[str, Any]
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    artifact: str | None = None
+    figures: dict[str, Figure] = {}
+    difference: dict[str, float] | None = None
+    operators: Operators | None = None
+    holds_floor: bool = False
+    pareto: bool = False
+    build_seconds: float = 0.0
+    cached: bool = False
+
+
+class GoalResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One goal of one tier: what was asked ("p95 ≤ 30 ms"), what was got, and the verdict."""
+
+    kind: Literal["quality", "latency_p95", "size", "memory"]
+    asked: str
+    got: Figure
+    verdict: Verdict
+
+
+class TierResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One tier and its choice. `machine` is "this" when it was measured here; `reachable` when a goal is missed."""
+
+    name: str
+    description: str
+    share: float
+    machine: str | None
+    platform: str
+    runtimes: tuple[str, ...]
+    chosen: str | None
+    reason: str
+    goals: tuple[GoalResult, ...]
+    reachable: str | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What is claimed of a chosen variant, on the test split it never met before.
+
+    `margin` is variant − floor (signed so that ≥ 0 is good), with its paired 95 % bootstrap interval.
+    """
+
+    candidate: str
+    quality: Figure
+    original: Figure
+    floor: float
+    margin: Figure
+    agreement: Figure
+    verdict: Verdict
+
+
+class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole run. `headline` holds ratios of the main choice to the original in default ONNX Runtime."""
+
+    name: str
+    task: str
+    producer: str
+    metric: str
+    higher_is_better: bool
+    floor: str
+    command: str
+    machine: dict[str, str]
+    threads: int
+    seconds: float
+    splits: dict[str, int]
+    rounds: int
+    original: str
+    candidates: tuple[CandidateRow, ...]
+    tiers: tuple[TierResult, ...]
+    claims: tuple[Claim, ...]
+    headline: dict[str, Figure]
+    notes: tuple[str, ...] = ()
+    signing: str = "unsigned"
+    bundle: str = "bundle"
+    profile: dict[str, Any] = {}
+    example: dict[str, str] | None = None
+
+    def row(self, candidate: str) -> CandidateRow:
+        """Return the row of a candidate by its id."""
+        return next(row for row in self.candidates if row.id == candidate)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every assessed goal of every tier is met, else 1."""
+        assessed = [
+            goal.verdict for tier in self.tiers for goal in tier.goals if goal.verdict != "not assessed"
+        ]
+        return 0 if all(verdict == "met" for verdict in assessed) and all(t.chosen for t in self.tiers) else 1

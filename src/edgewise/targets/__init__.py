@@ -1,0 +1,70 @@
+"""Targets: one folder per framework, found by the entry point group `edgewise.targets`.
+
+A target's `session.py` runs on the device and needs only that framework's runtime; its `build.py` runs in the
+lab. Every session is presented with the original's names, shapes, dtypes and layout, whatever the converter did.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from edgewise.bundle.manifest import TensorSpec
+from edgewise.errors import InputError
+
+__all__ = ["Session", "SessionModule", "Tensors", "names", "session"]
+
+GROUP = "edgewise.targets"
+Tensors = Mapping[str, NDArray[Any]]
+
+
+class Session(Protocol):
+    """A loaded artifact. `run` takes and returns arrays by the original's names."""
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
+class SessionModule(Protocol):
+    """What a target's `session.py` offers. Everything a device needs, and nothing of the lab."""
+
+    FORMAT: str  # of the artifacts it runs: one of edgewise.bundle.manifest.FORMATS
+    PROVIDER: str  # where it runs them, e.g. "CPUExecutionProvider"
+
+    def version(self) -> str:
+        """Return the runtime's version. Raises ToolchainError, naming the pip command, when it is missing."""
+
+    def load(
+        self,
+        path: Path,
+        outputs: Sequence[TensorSpec],
+        *,
+        threads: int = 0,
+        options: Mapping[str, int | str] | None = None,
+    ) -> Session:
+        """Load the artifact's main file; 0 threads leaves the number to the runtime.
+
+        Raises DeviceError when the file cannot be loaded.
+        """
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of all targets found, built-ins and third parties' alike."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+@cache
+def session(name: str) -> SessionModule:
+    """Return a target's device side. Raises InputError for a name nobody registered."""
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return importlib.import_module(f"{point.value}.session")  # type: ignore[return-value]
+    raise InputError(f"unknown runtime {name!r}: known are {', '.join(names())}")

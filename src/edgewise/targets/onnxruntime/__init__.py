@@ -1,0 +1,1 @@
+"""ONNX Runtime: runs ONNX files on the CPU, everywhere."""

@@ -1,0 +1,1 @@
+"""OpenVINO: runs its own intermediate representation on Intel and AMD CPUs."""
