@@ -38,28 +38,37 @@ def replace_directory(path: Path, *, marker: str) -> Iterator[Path]:
     so a wrong `--out` cannot erase someone's folder. Raises InputError when it cannot be written.
     """
     check_replaceable(path, marker=marker)
-    with _translated(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        staging.chmod(0o755)
+    path = path.resolve() if path.is_symlink() else path  # the result lands where the link points
+    made = [folder for folder in path.parents if not folder.exists()]
+    staging = None
     try:
         with _translated(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            staging.chmod(0o755)
             yield staging
             _swap(staging, path)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging:
+            shutil.rmtree(staging, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # stays where it holds the result
+                folder.rmdir()
 
 
 def check_replaceable(path: Path, *, marker: str) -> None:
     """Raise InputError unless `path` is free, empty, or an earlier output; call it before long work."""
     with _translated(path):
+        whole = path.resolve()
+        if Path.cwd().is_relative_to(whole) or os.path.ismount(whole):
+            raise InputError(f"{path} cannot be replaced as a whole: choose a new folder inside it")
         if path.is_dir():
             if any(path.iterdir()) and not (path / marker).exists():
                 raise InputError(f"{path} is not empty and not an edgewise output: choose another path")
         elif path.exists():
             raise InputError(f"{path} is a file: choose a directory for the output")
-        parent = next(folder for folder in path.absolute().parents if folder.exists())
-        if not os.access(parent, os.W_OK):
+        parent = next(folder for folder in whole.parents if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise InputError(f"{parent} is not writable: choose another output path")
 
 
@@ -68,11 +77,12 @@ def _swap(staging: Path, path: Path) -> None:
         staging.rename(path)
         return
     previous = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    path.replace(previous / "was")
     try:
+        path.replace(previous / "was")
         staging.rename(path)
-    except OSError:
-        (previous / "was").replace(path)
+    except BaseException:  # Ctrl-C too: what was there comes back
+        if not path.exists():
+            (previous / "was").replace(path)
         raise
     finally:
         shutil.rmtree(previous, ignore_errors=True)
@@ -85,6 +95,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        if error.filename and str(error.filename) != str(path):
+            reason += f" ({error.filename})"
         message = f"cannot write {path}: {reason}; nothing was left behind. Free space or choose another path"
         raise InputError(message) from error
 

@@ -21,7 +21,7 @@ def canonical_json(document: Any) -> bytes:
     """
     try:
         return rfc8785.dumps(msgspec.to_builtins(document))
-    except (rfc8785.CanonicalizationError, msgspec.ValidationError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:  # CanonicalizationError is a ValueError
         raise InputError(f"cannot be written as canonical JSON: {error}") from error
 
 

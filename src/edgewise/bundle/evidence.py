@@ -20,6 +20,9 @@ class Evidence(StrEnum):
     NONE = "none"  # not known, and said so
 
 
+_SPEED = frozenset({"s", "ms", "us", "µs", "ns"})
+
+
 class Figure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One number with its unit, its interval and how it is known.
 
@@ -37,11 +40,14 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     source: str | None = None
 
     def __post_init__(self) -> None:
+        if self.evidence is Evidence.NONE and (self.low is not None or self.high is not None):
+            raise ValueError("a figure whose evidence is 'none' has no interval")
         if (self.value is None) != (self.evidence is Evidence.NONE):
-            msg = f"a figure has a value if and only if its evidence is not 'none': {self.evidence}, {self.value}"
-            raise ValueError(msg)
+            raise ValueError(f"evidence {self.evidence} with value {self.value}: only 'none' has no value")
         if self.evidence is Evidence.PREDICTED and (self.low is None or self.high is None):
             raise ValueError("a predicted figure needs an interval: give low and high")
+        if self.evidence is Evidence.EMULATED and self.unit in _SPEED:
+            raise ValueError(f"an emulator shows numerics, never speed: no emulated figure in {self.unit}")
         if self.evidence is Evidence.PUBLISHED and not self.source:
             raise ValueError("a published figure needs its source")
 

@@ -21,8 +21,8 @@ def warnings_for(licence: Licence) -> tuple[str, ...]:
 
 
 def _warning(what: str, value: str | None) -> str | None:
-    if not value or value.upper() in {"UNKNOWN", "NOASSERTION", "NONE"}:
-        return f"the licence of the {what} is unknown: publishing will be refused until it is stated or overridden"
+    if not value or value.strip().upper() in {"", "UNKNOWN", "NOASSERTION", "NONE"}:
+        return f"the {what}'s licence is unknown: publish refuses it until stated or overridden"
     if _NON_COMMERCIAL.search(value):
-        return f"the licence of the {what} ({value}) forbids commercial use: publishing will be refused unless overridden"
+        return f"the {what}'s licence ({value}) forbids commercial use: publish refuses it until overridden"
     return None

@@ -64,10 +64,12 @@ Format = Literal[
     "text",
     "npz",
 ]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+# `\Z`, not `$`: `$` also matches before a final line break.
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 # A plain relative name: no leading slash or dot, no backslash, no drive letter.
 FileName = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$")
+    str,
+    msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*\Z", max_length=200),
 ]
 Verdict = Literal["met", "not shown", "missed", "not assessed"]
 
@@ -96,7 +98,7 @@ class Artifact(msgspec.Struct, frozen=True):
     """
 
     format: Format
-    files: tuple[FileRef, ...]
+    files: Annotated[tuple[FileRef, ...], msgspec.Meta(min_length=1)]
 
     @property
     def digest(self) -> str:

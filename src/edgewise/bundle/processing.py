@@ -1,9 +1,11 @@
-"""Follow the declared steps: raw input → tensors, tensors → answer. The same code in lab and on the device."""
+"""Follow the declared steps: raw input → tensors, tensors → answer; the same code in lab and on device."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+import io
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,10 @@ def preprocessor(steps: Sequence[PreStep], find: Finder) -> Preprocess:
 
 
 def postprocessor(steps: Sequence[PostStep], find: Finder) -> Callable[[Tensors], Answered]:
-    """Return the function from model outputs to the answer."""
+    """Return the function from model outputs to the answer.
+
+    Raises InputError when a step's file cannot be read, or its output is not there or of another width.
+    """
     parts = [_POST[type(step)](step, find) for step in steps]
 
     def run(outputs: Tensors) -> Answered:
@@ -86,9 +91,9 @@ def _tokenize(step: Tokenize, find: Finder) -> Preprocess:
     return run
 
 
-def _image(step: Image, find: Finder) -> Preprocess:  # noqa: ARG001
+def _image(step: Image, find: Finder) -> Preprocess:
     try:
-        from PIL import Image as pictures
+        from PIL import Image as PilImage
     except ImportError as error:
         raise missing_extra("pillow", "image") from error
     mean, std = (
@@ -96,8 +101,8 @@ def _image(step: Image, find: Finder) -> Preprocess:  # noqa: ARG001
     )
 
     def run(raw: Raw) -> Tensors:
-        picture = _picture(raw, pictures).convert("L" if step.channels == "L" else "RGB")
-        picture = picture.resize(_size(step, *picture.size), pictures.Resampling.BILINEAR)
+        picture = _picture(raw, PilImage).convert("L" if step.channels == "L" else "RGB")
+        picture = picture.resize(_size(step, *picture.size), PilImage.Resampling.BILINEAR)
         pixels = np.atleast_3d(np.asarray(picture, np.float32) / 255)
         if step.channels == "BGR":
             pixels = pixels[..., ::-1]
@@ -110,17 +115,19 @@ def _image(step: Image, find: Finder) -> Preprocess:  # noqa: ARG001
 
 
 def _picture(raw: Raw, pictures: Any) -> Any:
-    """Open a path, bytes or an H×W(×3) uint8 array as a picture."""
+    """Open a path, bytes or an H×W(×3) uint8 array as a picture, and decode it."""
+    if isinstance(raw, np.ndarray) and (raw.dtype != np.uint8 or raw.ndim not in {2, 3} or not raw.size):
+        raise InputError(f"expected a picture (file, bytes or uint8 array), got {raw.dtype} {raw.shape}")
     try:
         if isinstance(raw, np.ndarray):
             return pictures.fromarray(raw)
-        if isinstance(raw, bytes):
-            import io
-
-            return pictures.open(io.BytesIO(raw))
-        return pictures.open(raw)
-    except (OSError, TypeError, ValueError, AttributeError) as error:
+        picture = pictures.open(io.BytesIO(raw) if isinstance(raw, bytes) else raw)
+        picture.load()
+    except Exception as error:  # decoders raise nearly anything on a damaged or a hostile file
         raise InputError(f"expected a picture (file, bytes or uint8 array): {error}") from error
+    if picture.mode[0] in "IF":  # Pillow would clip them to 255 without a word
+        raise InputError(f"expected a picture of 8 bits a channel, got mode {picture.mode}: convert it first")
+    return picture
 
 
 def _size(step: Image, width: int, height: int) -> tuple[int, int]:
@@ -136,7 +143,14 @@ def _size(step: Image, width: int, height: int) -> tuple[int, int]:
 def _python(step: PythonStep, find: Finder) -> Preprocess:
     file, _, name = step.function.partition(":")
     function = load_function(find(file), name)
-    return lambda raw: dict(function(raw))
+
+    def run(raw: Raw) -> Tensors:
+        try:
+            return dict(function(raw))
+        except Exception as error:  # the user's code may raise anything, and return anything
+            raise InputError(f"{step.function} failed: {type(error).__name__}: {error}") from error
+
+    return run
 
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
@@ -147,9 +161,11 @@ def load_function(path: Path, name: str) -> Callable[..., Any]:
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickle look their module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, and call sys.exit
+        del sys.modules[spec.name]
         raise InputError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -163,17 +179,26 @@ def softmax(scores: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
 
 
-def _softmax(step: Softmax, find: Finder) -> Callable[[Answered], Answered]:  # noqa: ARG001
+def _output(answered: Answered, name: str) -> NDArray[Any]:
+    if name not in answered.outputs:
+        raise InputError(f"no output {name!r} to post-process: the model has {', '.join(answered.outputs)}")
+    return answered.outputs[name]
+
+
+def _softmax(step: Softmax, find: Finder) -> Callable[[Answered], Answered]:
     def run(answered: Answered) -> Answered:
-        outputs = answered.outputs | {step.output: softmax(answered.outputs[step.output])}
+        outputs = answered.outputs | {step.output: softmax(_output(answered, step.output))}
         return Answered(answered.value, answered.confidence, outputs)
 
     return run
 
 
-def _labels(step: Labels, find: Finder) -> Callable[[Answered], Answered]:  # noqa: ARG001
+def _labels(step: Labels, find: Finder) -> Callable[[Answered], Answered]:
     def run(answered: Answered) -> Answered:
-        scores = answered.outputs[step.output].reshape(-1, len(step.names))[0]
+        scores = np.atleast_1d(_output(answered, step.output))
+        if scores.shape[-1] != len(step.names):
+            raise InputError(f"{len(step.names)} label names, but {step.output!r} has shape {scores.shape}")
+        scores = scores.reshape(-1, len(step.names))[0]
         best = int(scores.argmax())
         return Answered(step.names[best], float(scores[best]), answered.outputs)
 
@@ -181,12 +206,16 @@ def _labels(step: Labels, find: Finder) -> Callable[[Answered], Answered]:  # no
 
 
 def _ctc(step: Ctc, find: Finder) -> Callable[[Answered], Answered]:
-    characters = find(step.file).read_text(encoding="utf-8").split("\n")
+    path = find(step.file)
+    try:
+        characters = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a list of characters, one a line, in UTF-8: {error}") from error
     if characters[-1] == "":
         characters.pop()
 
     def run(answered: Answered) -> Answered:
-        scores = answered.outputs[step.output][0]
+        scores = _output(answered, step.output)[0]
         best = scores.argmax(axis=-1)
         kept = [i for i, k in enumerate(best) if k != step.blank and (i == 0 or k != best[i - 1])]
         classes = [int(best[i]) - (1 if best[i] > step.blank else 0) for i in kept]

@@ -1,4 +1,4 @@
-"""One signer interface for bundles, certificates, audit checkpoints and rollouts (securesystemslib underneath).
+"""One signer interface for bundles, certificates, audit checkpoints and rollouts, over securesystemslib.
 
 Signing state is explicit: `unsigned`; `development`, a local ed25519 key made on first use, which shows that
 the bundle is as this workstation wrote it; `release`, a threshold of keys the reader was given beforehand.
@@ -18,7 +18,7 @@ from securesystemslib.signer import Key, Signature, Signer
 
 from edgewise.bundle.atomic import write_file
 from edgewise.bundle.canonical import canonical_json
-from edgewise.errors import EdgewiseError, TrustError, missing_extra
+from edgewise.errors import InputError, TrustError, missing_extra
 
 __all__ = ["SigningState", "development_signer", "sign", "verify"]
 
@@ -34,10 +34,14 @@ class SignatureFile(msgspec.Struct, frozen=True):
 
 
 class Trusted(msgspec.Struct, frozen=True):
-    """Release keys a reader was given beforehand, and how many of them must have signed."""
+    """Release keys a reader was given beforehand, and how many of them must have signed: at least one."""
 
     keys: Mapping[str, Key]
     threshold: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= len(self.keys):
+            raise ValueError(f"a threshold of {self.threshold} cannot be met by {len(self.keys)} keys")
 
 
 def sign(payload: bytes, signers: list[Signer], *, state: Literal["development", "release"]) -> bytes:
@@ -73,19 +77,20 @@ def development_signer(folder: Path | None = None) -> Signer | None:
 
     The key lies in `folder` (default: `$EDGEWISE_HOME` or `~/.config/edgewise`), readable by its owner alone.
     Returns None where it cannot be kept, so that a build on a read-only home stays `unsigned` and says so.
+    Raises TrustError when a key is there and cannot be used: it is the user's to move away.
     """
     try:
         from securesystemslib.signer import CryptoSigner
     except ImportError as error:
         raise missing_extra("cryptography", "lab") from error
-    home = folder or Path(os.environ.get("EDGEWISE_HOME", Path.home() / ".config" / "edgewise"))
-    path = home / "development.pem"
     try:
+        home = folder or Path(os.environ.get("EDGEWISE_HOME") or Path.home() / ".config" / "edgewise")
+        path = home / "development.pem"
         if not path.exists():
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_file(path, CryptoSigner.generate_ed25519().private_bytes)
         return _load_development(path)
-    except (OSError, EdgewiseError):
+    except (OSError, InputError, RuntimeError):  # RuntimeError: the user has no home at all
         return None
 
 
@@ -107,7 +112,7 @@ def _load_development(path: Path) -> Signer:
 def _parse(data: bytes) -> SignatureFile:
     try:
         return msgspec.json.decode(data, type=SignatureFile)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:  # DecodeError and UnicodeDecodeError are ValueErrors
         raise TrustError(f"signatures.json cannot be read: {error}") from error
 
 

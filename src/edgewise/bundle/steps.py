@@ -7,11 +7,15 @@ artifact digest in a manifest.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 __all__ = ["Ctc", "Image", "Labels", "PostStep", "PreStep", "PythonStep", "Softmax", "Tokenize", "portable"]
+
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Divisor = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Step(msgspec.Struct, frozen=True, tag_field="op", kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +26,7 @@ class Tokenize(Step, frozen=True, tag="tokenize", kw_only=True):
     """Text → int64 ids and mask, each [1, tokens], by a `tokenizers` tokenizer.json; cut at `max_tokens`."""
 
     file: str
-    max_tokens: int = 512
+    max_tokens: Count = 512
     ids: str = "input_ids"
     mask: str | None = "attention_mask"
     types: str | None = None
@@ -31,16 +35,21 @@ class Tokenize(Step, frozen=True, tag="tokenize", kw_only=True):
 class Image(Step, frozen=True, tag="image", kw_only=True):
     """Picture → float32 [1, 3, H, W] (or NHWC): resize, scale to 0..1, subtract `mean`, divide by `std`.
 
-    A missing width (or height) keeps the picture's aspect ratio.
+    A missing width (or height) keeps the picture's aspect ratio. `mean` and `std` have one number per
+    channel, or one for all; "L" uses their first.
     """
 
     input: str
-    height: int | None = None
-    width: int | None = None
+    height: Count | None = None
+    width: Count | None = None
     channels: Literal["RGB", "BGR", "L"] = "RGB"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    std: tuple[Divisor, ...] = (1.0, 1.0, 1.0)
     layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+    def __post_init__(self) -> None:
+        if not {len(self.mean), len(self.std)} <= {1, 3}:
+            raise ValueError("mean and std take one number, or one for each of 3 channels")
 
 
 class PythonStep(Step, frozen=True, tag="python", kw_only=True):
@@ -59,7 +68,7 @@ class Labels(Step, frozen=True, tag="labels", kw_only=True):
     """Name the highest score of `output`: the answer is the name, the score its confidence."""
 
     output: str
-    names: tuple[str, ...]
+    names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
 class Ctc(Step, frozen=True, tag="ctc", kw_only=True):
@@ -70,7 +79,7 @@ class Ctc(Step, frozen=True, tag="ctc", kw_only=True):
 
     output: str
     file: str
-    blank: int = 0
+    blank: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 PreStep = Tokenize | Image | PythonStep

@@ -21,6 +21,7 @@ from securesystemslib.signer import Signer
 from edgewise.bundle import signing
 from edgewise.bundle.canonical import canonical_json, digest_file
 from edgewise.bundle.manifest import SCHEMA, Artifact, FileRef, Manifest, ModelEntry
+from edgewise.bundle.steps import Ctc, PythonStep, Tokenize
 from edgewise.errors import InputError, TrustError
 
 __all__ = ["MANIFEST", "Bundle", "artifact_of", "read", "write"]
@@ -72,7 +73,7 @@ class Bundle:
             for file in artifact.files
         } | {self.path / MANIFEST, self.path / SIGNATURES}
         for path in sorted(self.path.rglob("*")):
-            if path.is_symlink() or (path.is_file() and path not in listed):
+            if path.is_symlink() or not (path.is_dir() or path in listed):
                 raise TrustError(f"{path} is not listed in the manifest: remove it or rebuild the bundle")
 
 
@@ -96,10 +97,11 @@ def read(path: str | Path, trusted: signing.Trusted | None = None) -> Bundle:
 
 def parse_manifest(document: Mapping[str, Any], origin: Path) -> Manifest:
     """Turn a manifest document into types, refusing another major version before looking further."""
-    version = str(document.get("schema", ""))
-    if version.split(".")[0] != SCHEMA.split(".")[0]:
-        message = f"{origin}: bundle schema {version or '(none)'}; this edgewise reads {SCHEMA.split('.')[0]}.x: upgrade it"
-        raise TrustError(message)
+    version, major = str(document.get("schema", "")), SCHEMA.partition(".")[0]
+    if version.partition(".")[0] != major:
+        raise TrustError(
+            f"{origin}: bundle schema {version or '(none)'}; this edgewise reads {major}.x: upgrade it"
+        )
     try:
         manifest = msgspec.convert(document, Manifest)
     except msgspec.ValidationError as error:
@@ -124,37 +126,75 @@ def write(
 
 
 def artifact_of(kind: str, files: Iterable[tuple[str, Path]]) -> Artifact:
-    """Describe files as an artifact; the first is the one a runtime opens."""
-    refs = tuple(FileRef(name, digest_file(path), path.stat().st_size) for name, path in files)
-    return msgspec.convert({"format": kind, "files": refs}, Artifact)
+    """Describe files as an artifact; the first is the one a runtime opens.
+
+    Raises InputError on a format or a file name that no bundle may carry.
+    """
+    refs = [{"name": name, "sha256": digest_file(path), "size": path.stat().st_size} for name, path in files]
+    try:
+        return msgspec.convert({"format": kind, "files": refs}, Artifact)
+    except msgspec.ValidationError as error:
+        raise InputError(f"cannot be an artifact of a bundle: {error}") from error
 
 
 def _document(payload: bytes, path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(payload)
-    except ValueError as error:
+        document = json.loads(payload.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
         raise TrustError(f"{path / MANIFEST} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise TrustError(f"{path / MANIFEST} is not a JSON object")
     return document
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build one JSON object; two readers may take different values of a key that is there twice."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key is there twice")
+    return document
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def _check_references(manifest: Manifest, origin: Path) -> None:
     if not manifest.models:
         raise TrustError(f"{origin / MANIFEST}: the bundle holds no model")
+    variants = [variant.id for model in manifest.models for variant in model.variants]
+    for what, names in (
+        ("model", [model.name for model in manifest.models]),
+        ("variant", variants),
+        ("tier", [tier.name for tier in manifest.tiers]),
+        *(("file", [file.name for file in artifact.files]) for artifact in manifest.artifacts.values()),
+    ):
+        if len(set(names)) != len(names):
+            raise TrustError(f"{origin / MANIFEST}: two of one name among {what}s {', '.join(names)}")
     for model in manifest.models:
-        wanted = {model.golden, *(variant.artifact for variant in model.variants)}
-        missing = wanted - manifest.artifacts.keys()
+        missing = _used(model) - manifest.artifacts.keys()
         if missing:
             raise TrustError(f"{origin / MANIFEST}: artifact {min(missing)[:12]} is used but not listed")
+        if any(isinstance(s, PythonStep) and _digest_of(s) in manifest.artifacts for s in model.pre):
+            raise TrustError(f"{origin / MANIFEST}: model {model.name} would run Python code from the bundle")
     for tier in manifest.tiers:
-        if tier.variant and all(tier.variant != v.id for model in manifest.models for v in model.variants):
+        if tier.variant and tier.variant not in variants:
             raise TrustError(f"{origin / MANIFEST}: tier {tier.name} names an unknown variant {tier.variant}")
+
+
+def _used(model: ModelEntry) -> set[str]:
+    """Return the digests of every artifact a model needs."""
+    files = {step.file for step in (*model.pre, *model.post) if isinstance(step, Tokenize | Ctc)}
+    states = {state.initial for state in model.state if state.initial != "zeros"}
+    return {model.golden, *(variant.artifact for variant in model.variants), *files, *states}
+
+
+def _digest_of(step: PythonStep) -> str:
+    return step.function.partition(":")[0]
 
 
 def _check_file(path: Path, file: FileRef) -> None:
     if path.is_symlink() or not path.is_file():
         raise TrustError(f"{path} is missing: fetch the bundle again")
     if path.stat().st_size != file.size or digest_file(path) != file.sha256:
-        message = f"{path} was changed after the bundle was written (SHA-256 differs): fetch it again, do not run it"
-        raise TrustError(message)
+        raise TrustError(f"{path} was changed after the bundle was written: fetch it again, do not run it")

@@ -1,0 +1,54 @@
+"""Finished work, kept by content: an interrupted or repeated build starts from what is done.
+
+An entry is a folder named by the digest of everything that decides its content; it is written aside and moved
+into place, so an entry that exists is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgewise.bundle.canonical import digest_document
+from edgewise.errors import InputError
+
+__all__ = ["Cache", "default_folder"]
+
+
+def default_folder() -> Path:
+    """Return `$EDGEWISE_CACHE`, else `$XDG_CACHE_HOME/edgewise`, else `~/.cache/edgewise`."""
+    if named := os.environ.get("EDGEWISE_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edgewise"
+
+
+class Cache:
+    """Entries under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def entry(self, kind: str, key: Any) -> Path:
+        """Return the folder of the entry for `key` (it may not exist yet)."""
+        return self.folder / kind / digest_document(key)
+
+    @contextmanager
+    def fill(self, entry: Path) -> Iterator[Path]:
+        """Yield an empty folder beside `entry`, moved into place when the block ends well."""
+        try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=entry.parent, prefix=".new-"))
+        except OSError as error:
+            message = f"the cache {self.folder} is not writable ({error.strerror}): set EDGEWISE_CACHE to a folder that is"
+            raise InputError(message) from error
+        try:
+            yield staging
+            shutil.rmtree(entry, ignore_errors=True)
+            staging.rename(entry)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Goals as composable policies, the Pareto front, the choice and its reasons."""

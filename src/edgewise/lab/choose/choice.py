@@ -1,0 +1,140 @@
+"""The choice: a pure function of the recorded measurements.
+
+Search decides, test claims. A candidate may be chosen when search leads to expect that test will show the floor
+met; among those the goals decide, then the objective. Candidates whose intervals overlap the best one's are equal:
+the smaller file wins, then the digest, so that a fresh search may differ only among equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.lab.choose.goals import Goals
+from edgewise.lab.fleet.tiers import Tier
+from edgewise.lab.result import CandidateRow
+
+__all__ = ["Choice", "choose", "figures_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a tier gets and why; `candidate` is None when nothing runs there."""
+
+    candidate: str | None
+    reason: str
+
+
+def figures_for(row: CandidateRow, tier: Tier) -> dict[str, Figure]:
+    """Return a candidate's figures as they stand for `tier`: on another kind of machine, speed is not known."""
+    if tier.here:
+        return dict(row.figures)
+    unknown = {"p50": "ms", "p95": "ms", "load": "ms", "memory": "B"}
+    return {
+        name: Figure.none(unknown[name], on=tier.platform) if name in unknown else figure
+        for name, figure in row.figures.items()
+    }
+
+
+def choose(rows: Sequence[CandidateRow], holds: Mapping[str, bool], tier: Tier, goals: Goals) -> Choice:
+    """Choose for one tier. `holds` tells which candidates hold the tier's quality floor on search."""
+    usable = [row for row in rows if row.status == "ok" and row.target in tier.runtimes]
+    if not usable:
+        return Choice(None, f"no candidate runs on {' or '.join(tier.runtimes)}")
+    eligible = [row for row in usable if holds[row.id]]
+    if not eligible:
+        best = max(usable, key=lambda row: (_signed_quality(row), -_size(row), row.artifact or ""))
+        return Choice(best.id, "nothing held the quality floor on the search split; this comes closest")
+    by_goals: dict[tuple[int, int], list[CandidateRow]] = {}
+    for row in eligible:
+        by_goals.setdefault(_unmet(figures_for(row, tier), goals), []).append(row)
+    finalists = by_goals[min(by_goals)]
+    by_latency = tier.here and goals.prefer == "latency"
+    chosen = (
+        _fastest(finalists)
+        if by_latency
+        else min(finalists, key=lambda row: (_size(row), row.artifact or ""))
+    )
+    return Choice(chosen.id, _reason(chosen, finalists, eligible, usable, by_latency=by_latency))
+
+
+def reachable(
+    rows: Sequence[CandidateRow], holds: Mapping[str, bool], tier: Tier, missed: Sequence[str]
+) -> str:
+    """Say what can be had of each missed goal, while the quality floor is held."""
+    usable = [row for row in rows if row.status == "ok" and row.target in tier.runtimes]
+    eligible = [row for row in usable if holds[row.id]] or usable
+    sentences = []
+    for kind in missed:
+        if kind == "quality":
+            best = max(usable, key=_signed_quality)
+            sentences.append(f"the best quality on search is {_text(best.figures['quality'])}, by {best.id}")
+            continue
+        figure = {"latency_p95": "p95", "size": "size", "memory": "memory"}[kind]
+        best = min(eligible, key=lambda row: row.figures[figure].value or float("inf"))
+        sentences.append(f"{figure} {_text(best.figures[figure])} is reachable, by {best.id}")
+    return "; ".join(sentences)
+
+
+def _unmet(figures: Mapping[str, Figure], goals: Goals) -> tuple[int, int]:
+    verdicts = [limit.judge(figures) for limit in goals.limits.values()]
+    return verdicts.count("missed"), verdicts.count("not shown")
+
+
+def _fastest(rows: Sequence[CandidateRow]) -> CandidateRow:
+    quickest = min(rows, key=lambda row: row.figures["p50"].value or 0.0)
+    limit = _high(quickest.figures["p50"])
+    equal = [row for row in rows if _low(row.figures["p50"]) <= limit]
+    return min(equal, key=lambda row: (_size(row), row.artifact or ""))
+
+
+def _reason(
+    chosen: CandidateRow,
+    finalists: Sequence[CandidateRow],
+    eligible: Sequence[CandidateRow],
+    usable: Sequence[CandidateRow],
+    *,
+    by_latency: bool,
+) -> str:
+    what = "fastest" if by_latency else "smallest"
+    parts = [f"{what} of the {len(finalists)} that come closest to the goals"]
+    if len(finalists) == len(eligible):
+        parts = [
+            f"{what} of the {len(eligible)} of {len(usable)} candidates that hold the quality floor on search"
+        ]
+    if by_latency:
+        quickest = min(finalists, key=lambda row: row.figures["p50"].value or 0.0)
+        if quickest.id != chosen.id:
+            parts.append(f"as fast as {quickest.id} within the interval, in a smaller file")
+    return "; ".join(parts)
+
+
+def _size(row: CandidateRow) -> float:
+    return row.figures["size"].value or 0.0
+
+
+def _low(figure: Figure) -> float:
+    return (figure.value if figure.low is None else figure.low) or 0.0
+
+
+def _high(figure: Figure) -> float:
+    return (figure.value if figure.high is None else figure.high) or 0.0
+
+
+def _signed_quality(row: CandidateRow) -> float:
+    """Quality so that more is better: `margin` is kept signed on search for every candidate."""
+    return row.figures["margin"].value or 0.0
+
+
+_UNITS: dict[str, Callable[[float], str]] = {
+    "ms": lambda value: f"{value:.3g} ms",
+    "B": lambda value: f"{value / 1e6:.3g} MB",
+    "share": lambda value: f"{100 * value:.2f} %",
+}
+
+
+def _text(figure: Figure) -> str:
+    if figure.value is None or figure.evidence is Evidence.NONE:
+        return "none"
+    return _UNITS.get(figure.unit, lambda value: f"{value:.4g}")(figure.value)

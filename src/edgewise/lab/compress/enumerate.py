@@ -1,0 +1,121 @@
+"""What to try: for every target, each method it has, with the default of every tool among them.
+
+So the choice cannot be worse, on the search split, than what a single tool gives when it is simply called:
+
+- onnxruntime.quantization.quantize_dynamic: `DynamicInt8()`
+- onnxruntime.quantization.quantize_static: `StaticInt8(calibration="minmax", per_channel=False)`, with the
+uint8 activations its documentation asks for on x86
+- onnxruntime.transformers.float16: `Fp16()`
+- nncf.quantize on ONNX and on OpenVINO: `NncfPtq()` and `OpenVinoPtq()`; told that the model is a
+transformer, its default is the preset "mixed"
+- nncf.compress_weights: `OpenVinoWeights()`
+- openvino's converter, which stores float16 weights unless told otherwise: `Fp16()`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+import onnx
+
+from edgewise.lab.compress.operators import constants
+from edgewise.lab.compress.recipe import (
+    Candidate,
+    DynamicInt8,
+    Fp16,
+    Method,
+    NncfPtq,
+    OpenVinoPtq,
+    OpenVinoWeights,
+    Original,
+    StaticInt8,
+    WeightInt8,
+)
+
+__all__ = ["candidates", "is_transformer"]
+
+_FUSED = frozenset({"Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention"})
+_NEARBY = 8
+"""Operators between a Softmax and its MatMuls at most: scale, mask, cast, reshape."""
+
+
+def candidates(*, targets: Collection[str], transformer: bool) -> tuple[Candidate, ...]:
+    """Return everything to try on `targets`, in a fixed order, the original first for each."""
+    methods = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+    return tuple(
+        Candidate(method, target)
+        for target, listed in methods.items()
+        if target in targets
+        for method in listed(transformer)
+    )
+
+
+def _onnxruntime(transformer: bool) -> Iterator[Method]:
+    yield from (Original(), Fp16(), WeightInt8())
+    yield from (DynamicInt8(), DynamicInt8(per_channel=True))
+    # Not "entropy": with its default bins ONNX Runtime tries one threshold, and the file is that of "minmax".
+    for per_channel in (False, True):
+        yield StaticInt8(calibration="minmax", per_channel=per_channel)
+        yield StaticInt8(calibration="percentile", per_channel=per_channel)
+    yield NncfPtq()
+    if transformer:
+        yield NncfPtq(transformer=True)
+    yield NncfPtq(preset="mixed", transformer=transformer)
+
+
+def _openvino(transformer: bool) -> Iterator[Method]:
+    yield from (Original(), Fp16(), OpenVinoWeights(), OpenVinoPtq())
+    if transformer:
+        yield OpenVinoPtq(transformer=True)
+    yield OpenVinoPtq(preset="mixed", transformer=transformer)
+
+
+def is_transformer(model: onnx.ModelProto) -> bool:
+    """Tell whether the model has attention: a Softmax between products of activations, or one fused."""
+    return any(node.op_type in _FUSED for node in model.graph.node) or _has_attention(model.graph)
+
+
+def _has_attention(graph: onnx.GraphProto) -> bool:
+    makers = {name: node for node in graph.node for name in node.output if name}
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    products = _products(graph)
+
+    def before(node: onnx.NodeProto) -> Iterable[onnx.NodeProto]:
+        return (makers[name] for name in node.input if name in makers)
+
+    def after(node: onnx.NodeProto) -> Iterable[onnx.NodeProto]:
+        return (user for name in node.output for user in users.get(name, ()))
+
+    return any(
+        _reaches(node, before, products) and _reaches(node, after, products)
+        for node in graph.node
+        if node.op_type == "Softmax"
+    )
+
+
+def _products(graph: onnx.GraphProto) -> set[str]:
+    """Return the outputs of all MatMuls (and Einsums) whose operands are both computed from the inputs."""
+    fixed = constants(graph)
+    return {
+        node.output[0]
+        for node in graph.node
+        if node.op_type in ("MatMul", "Einsum") and fixed.isdisjoint(node.input)
+    }
+
+
+def _reaches(
+    start: onnx.NodeProto, step: Callable[[onnx.NodeProto], Iterable[onnx.NodeProto]], products: set[str]
+) -> bool:
+    """Tell whether a product lies within reach of `start`, no other product or layer being between."""
+    seen: set[str] = set()
+    front = [start]
+    for _ in range(_NEARBY):
+        front = [node for found in front for node in step(found) if node.output[0] not in seen]
+        seen.update(node.output[0] for node in front)
+        if not products.isdisjoint(seen):
+            return True
+        front = [node for node in front if node.op_type not in ("MatMul", "Gemm", "Conv", "Softmax")]
+    return False

@@ -1,0 +1,1 @@
+"""Samples, labels, metrics, splits and intervals: what quality means, and when it may be claimed."""

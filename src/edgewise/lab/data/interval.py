@@ -1,0 +1,118 @@
+"""The paired bootstrap and the four verdicts.
+
+Variant and original answered the same samples, so both are resampled together: the interval is that of their
+difference, much narrower than either alone. Percentile bootstrap, Efron & Tibshirani (1993), chapter 13.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.bundle.manifest import Verdict
+from edgewise.lab.data.metrics import Metric
+
+__all__ = ["Floor", "Interval", "interval_of", "margin_to_floor", "verdict"]
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+Rows = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def rescaled(self, factor: float) -> Interval:
+        """Return the interval as it would be for a sample `factor` times as large."""
+        shrink = factor**-0.5
+        return Interval(
+            self.value,
+            self.value - (self.value - self.low) * shrink,
+            self.value + (self.high - self.value) * shrink,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A quality floor: a share of the original's metric, or an absolute value.
+
+    Where lower is better the floor is a ceiling: original × (2 − share), or original + `margin` if that is wider.
+    """
+
+    share: float | None = 0.99
+    absolute: float | None = None
+    margin: float = 0.0
+
+    def at(self, original: Rows | float, *, higher_is_better: bool) -> NDArray[np.float64]:
+        """Return the floor for the original's metric value(s)."""
+        value = np.asarray(original, np.float64)
+        if self.absolute is not None:
+            return np.full_like(value, self.absolute)
+        assert self.share is not None
+        if higher_is_better:
+            return np.minimum(value * self.share, value - self.margin)
+        return np.maximum(value * (2 - self.share), value + self.margin)
+
+    def __str__(self) -> str:
+        if self.absolute is not None:
+            return f"{self.absolute:g}"
+        text = f"{100 * (self.share or 0):g} % of original"
+        return f"{text} (or within {self.margin:g})" if self.margin else text
+
+
+def interval_of(metric: Metric, rows: Rows, seed: int = 0) -> Interval:
+    """Return the metric over all samples, with its bootstrap interval. `rows`: [samples, statistics]."""
+    sums = _resample(rows, seed)
+    low, high = _quantiles(metric.value(sums))
+    return Interval(float(metric.value(rows.sum(axis=0))), low, high)
+
+
+def margin_to_floor(metric: Metric, variant: Rows, original: Rows, floor: Floor, seed: int = 0) -> Interval:
+    """Return how far the variant is above the floor (negative: below), signed so that larger is better.
+
+    The floor is recomputed from the original in every resample, with the same samples as the variant.
+    """
+    both = np.concatenate([variant, original], axis=1)
+    width = variant.shape[1]
+    sums = _resample(both, seed)
+    gaps = _gap(metric, sums[:, :width], sums[:, width:], floor)
+    total = both.sum(axis=0)
+    value = _gap(metric, total[np.newaxis, :width], total[np.newaxis, width:], floor)[0]
+    low, high = _quantiles(gaps)
+    return Interval(float(value), low, high)
+
+
+def verdict(margin: Interval) -> Verdict:
+    """Met only when the whole interval is at or above the floor; a point estimate alone is never met."""
+    if margin.low >= 0:
+        return "met"
+    return "missed" if margin.high < 0 else "not shown"
+
+
+def _gap(metric: Metric, variant: Rows, original: Rows, floor: Floor) -> NDArray[np.float64]:
+    bound = floor.at(metric.value(original), higher_is_better=metric.higher_is_better)
+    gap = metric.value(variant) - bound
+    return gap if metric.higher_is_better else -gap
+
+
+def _resample(rows: Rows, seed: int) -> Rows:
+    """Return the statistics' sums over RESAMPLES draws with replacement: [resamples, statistics]."""
+    random = np.random.default_rng(seed)
+    count = len(rows)
+    sums = np.empty((RESAMPLES, rows.shape[1]))
+    for i in range(RESAMPLES):
+        sums[i] = rows[random.integers(0, count, count)].sum(axis=0)
+    return sums
+
+
+def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

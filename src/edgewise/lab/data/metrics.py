@@ -1,0 +1,316 @@
+"""Metrics as sums of per-sample statistics, so that any of them can be resampled in pairs.
+
+A metric turns each answer into a small vector, and the sum of those vectors into its value: accuracy from
+(right, 1), WER from (edits, words), macro F1 from per-class counts, perplexity from (log-loss, tokens).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.bundle.processing import Answered, load_function
+from edgewise.errors import InputError
+
+__all__ = ["Metric", "find", "names", "top1"]
+
+Outputs = dict[str, NDArray[Any]]
+Vector = NDArray[np.float64]
+
+
+class Metric:
+    """Base: one method per sample, one for the sum."""
+
+    name: ClassVar[str] = ""
+    unit: ClassVar[str] = "share"
+    higher_is_better: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = False
+    is_agreement: ClassVar[bool] = False
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        """Return this sample's statistics. `reference` holds the original's outputs for the sample."""
+        raise NotImplementedError
+
+    def value(self, sums: Vector) -> Vector:
+        """Return the metric of summed statistics, over the last axis: [..., k] → [...]."""
+        return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1e-12))
+
+    def check(self, label: Any, classes: int | None) -> None:
+        """Raise InputError when `label` cannot be one of this metric's."""
+
+
+class _ClassMetric(Metric):
+    def check(self, label: Any, classes: int | None) -> None:
+        if isinstance(label, np.ndarray):
+            values = label.ravel()
+        elif isinstance(label, int | np.integer):
+            values = np.array([label])
+        else:
+            raise InputError(
+                f"{self.name} needs class numbers as labels, got {type(label).__name__} {label!r}"
+            )
+        for value in values:
+            if value < 0 or (classes and value >= classes):
+                upper = f"0 to {classes - 1}" if classes else "0 or more"
+                raise InputError(f"label {value} is out of range: the model's classes are {upper}")
+
+
+class Accuracy(_ClassMetric):
+    """Share of top-1 answers equal to the label."""
+
+    name = "accuracy"
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        hits = top1(answer.outputs).ravel() == np.asarray(label).ravel()
+        return np.array([hits.sum(), hits.size], np.float64)
+
+
+@dataclass(frozen=True)
+class TopK(_ClassMetric):
+    """Share of samples whose label is among the k highest scores."""
+
+    k: int
+    name: ClassVar[str] = "top-k"
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        scores = main_output(answer.outputs)
+        if scores.ndim == 0 or scores.shape[-1] < self.k:
+            raise InputError(
+                f"top-{self.k} needs at least {self.k} scores, the model gives shape {list(scores.shape)}"
+            )
+        best = np.argpartition(-scores.reshape(-1, scores.shape[-1]), self.k - 1, axis=-1)[:, : self.k]
+        hits = (best == np.asarray(label).reshape(-1, 1)).any(axis=-1)
+        return np.array([hits.sum(), hits.size], np.float64)
+
+
+@dataclass(frozen=True)
+class F1(_ClassMetric):
+    """Macro-averaged F1 over the classes that occur; for two classes, F1 of class 1."""
+
+    classes: int
+    name: ClassVar[str] = "f1"
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        guess, truth = top1(answer.outputs).ravel(), np.asarray(label).ravel()
+        counts = np.zeros((3, self.classes))
+        np.add.at(counts[0], truth[guess == truth], 1)
+        np.add.at(counts[1], guess[guess != truth], 1)
+        np.add.at(counts[2], truth[guess != truth], 1)
+        return counts.ravel()
+
+    def value(self, sums: Vector) -> Vector:
+        hits, false, missed = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, self.classes), -2, 0)
+        present = hits + false + missed > 0
+        scores = np.where(present, 2 * hits / np.maximum(2 * hits + false + missed, 1e-12), 0)
+        if self.classes == 2:
+            return np.asarray(scores[..., 1])
+        return np.asarray(scores.sum(axis=-1) / np.maximum(present.sum(axis=-1), 1))
+
+
+class _NumberMetric(Metric):
+    unit = "number"
+    higher_is_better = False
+
+    def check(self, label: Any, classes: int | None) -> None:
+        array = np.asarray(label)
+        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+            raise InputError(f"{self.name} needs finite numbers as labels, got {label!r}")
+
+    def errors(self, answer: Answered, label: Any) -> Vector:
+        """Differences between the main output and the label."""
+        guess = main_output(answer.outputs).astype(np.float64).ravel()
+        truth = np.asarray(label, np.float64).ravel()
+        if guess.size != truth.size:
+            raise InputError(f"{self.name}: the model gives {guess.size} numbers, the label has {truth.size}")
+        return guess - truth
+
+
+class Mae(_NumberMetric):
+    """Mean absolute error, in the label's unit."""
+
+    name = "mae"
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        errors = self.errors(answer, label)
+        return np.array([np.abs(errors).sum(), errors.size], np.float64)
+
+
+class Rmse(_NumberMetric):
+    """Root mean square error, in the label's unit."""
+
+    name = "rmse"
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        errors = self.errors(answer, label)
+        return np.array([np.square(errors).sum(), errors.size], np.float64)
+
+    def value(self, sums: Vector) -> Vector:
+        return np.asarray(np.sqrt(super().value(sums)))
+
+
+class Perplexity(_ClassMetric):
+    """exp of the mean negative log-likelihood of the label tokens; outputs are logits [..., classes]."""
+
+    name = "perplexity"
+    unit = "number"
+    higher_is_better = False
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        logits = main_output(answer.outputs).astype(np.float64)
+        logits = logits.reshape(-1, logits.shape[-1])
+        truth = np.asarray(label).ravel()
+        if len(truth) != len(logits):
+            raise InputError(
+                f"perplexity: the model scores {len(logits)} positions, the label has {len(truth)}"
+            )
+        peak = logits.max(axis=-1)
+        log_total = peak + np.log(np.exp(logits - peak[:, np.newaxis]).sum(axis=-1))
+        return np.array([(log_total - logits[np.arange(len(truth)), truth]).sum(), len(truth)], np.float64)
+
+    def value(self, sums: Vector) -> Vector:
+        return np.asarray(np.exp(super().value(sums)))
+
+
+class _TextMetric(Metric):
+    higher_is_better = False
+
+    def check(self, label: Any, classes: int | None) -> None:
+        if not isinstance(label, str) or not label.strip():
+            raise InputError(f"{self.name} needs non-empty text as labels, got {label!r}")
+
+    def units(self, text: str) -> list[str]:
+        """Split text into what is counted."""
+        raise NotImplementedError
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        from rapidfuzz.distance import Levenshtein
+
+        if answer.value is None:
+            raise InputError(
+                f"{self.name} needs text: declare a [[post]] step that decodes it (for example op = 'ctc')"
+            )
+        truth = self.units(label)
+        return np.array([Levenshtein.distance(truth, self.units(answer.value)), len(truth)], np.float64)
+
+
+class Wer(_TextMetric):
+    """Word error rate: word edits over words of the reference."""
+
+    name = "wer"
+
+    def units(self, text: str) -> list[str]:
+        return text.split()
+
+
+class Cer(_TextMetric):
+    """Character error rate: character edits over characters of the reference."""
+
+    name = "cer"
+
+    def units(self, text: str) -> list[str]:
+        return list(text)
+
+
+class Agreement(Metric):
+    """Share of top-1 positions equal to the original's. Never called accuracy: the original may be wrong."""
+
+    name = "agreement"
+    needs_labels = False
+    needs_reference = True
+    is_agreement = True
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        assert reference is not None
+        mine, wanted = top1(answer.outputs).ravel(), top1(reference).ravel()
+        equal = int((mine == wanted).sum()) if mine.size == wanted.size else 0
+        return np.array([equal, wanted.size], np.float64)
+
+
+class Cosine(Metric):
+    """Mean cosine between the main output and the original's, flattened."""
+
+    name = "cosine"
+    unit = "number"
+    needs_labels = False
+    needs_reference = True
+    is_agreement = True
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        assert reference is not None
+        first = main_output(answer.outputs).astype(np.float64).ravel()
+        second = main_output(reference).astype(np.float64).ravel()
+        norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+        return np.array([first @ second / norm if norm else 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class UserMetric(Metric):
+    """The user's `function(outputs, label) -> float` per sample, averaged; higher is better."""
+
+    function: Callable[[Outputs, Any], float]
+    reference: str
+    name: ClassVar[str] = "user"
+    unit: ClassVar[str] = "number"
+
+    def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
+        try:
+            score = float(self.function(answer.outputs, label))
+        except Exception as error:  # the user's code may raise anything
+            raise InputError(f"metric {self.reference} raised {type(error).__name__}: {error}") from error
+        if not np.isfinite(score):
+            raise InputError(
+                f"metric {self.reference} returned {score} for label {label!r}: return a finite number"
+            )
+        return np.array([score, 1.0])
+
+
+_PLAIN: dict[str, type[Metric]] = {
+    cls.name: cls for cls in (Accuracy, Mae, Rmse, Perplexity, Wer, Cer, Agreement, Cosine)
+}
+
+
+def names() -> list[str]:
+    """Return what `[data] metric` may say."""
+    return sorted([*_PLAIN, "f1", "top-5 (any top-k)", "file.py:function"])
+
+
+def find(name: str, base: Path, classes: int | None) -> Metric:
+    """Return the metric that `[data] metric` names. Raises InputError listing the known ones."""
+    if ".py:" in name:
+        file, _, function = name.rpartition(":")
+        return UserMetric(load_function(base / file, function), name)
+    if match := re.fullmatch(r"top-(\d+)", name):
+        return TopK(max(1, int(match[1])))
+    if name == "f1":
+        return F1(classes or 2)
+    if name in _PLAIN:
+        return _PLAIN[name]()
+    raise InputError(f"unknown metric {name!r}: known are {', '.join(names())}")
+
+
+def main_output(outputs: Outputs) -> NDArray[Any]:
+    """Return the output that is judged: the first of floating type, else the first."""
+    return next(
+        (array for array in outputs.values() if array.dtype.kind == "f"), next(iter(outputs.values()))
+    )
+
+
+def top1(outputs: Outputs) -> NDArray[np.int64]:
+    """Return the decisions: an integer first output as it is, else argmax over the last axis of the main one.
+
+    A single score per position is a decision at 0.5.
+    """
+    first = next(iter(outputs.values()))
+    if first.dtype.kind in "iub":
+        return first.astype(np.int64)
+    scores = main_output(outputs)
+    if scores.ndim and scores.shape[-1] > 1:
+        return np.asarray(scores.argmax(axis=-1))
+    return (scores.reshape(-1) >= 0.5).astype(np.int64)

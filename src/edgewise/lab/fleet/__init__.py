@@ -1,0 +1,1 @@
+"""Devices, tiers and their share of users."""

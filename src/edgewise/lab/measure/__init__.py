@@ -1,0 +1,1 @@
+"""Latency, memory, quality and difference, each in a fresh process, with intervals."""

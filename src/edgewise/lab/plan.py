@@ -1,0 +1,76 @@
+"""Everything a build needs to know before it tries anything: read, checked and split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewise.bundle.processing import preprocessor
+from edgewise.errors import InputError
+from edgewise.lab.config import Config
+from edgewise.lab.data import metrics, samples, splits
+from edgewise.lab.data.metrics import Metric
+from edgewise.lab.data.splits import Splits
+from edgewise.lab.model.load import Model
+from edgewise.lab.model.load import load as load_model
+
+__all__ = ["Plan", "prepare"]
+
+UNLABELLED = "agreement"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The checked inputs of a build."""
+
+    config: Config
+    model: Model
+    metric: Metric
+    metric_name: str
+    classes: int | None
+    splits: Splits
+    notes: tuple[str, ...]
+
+
+def prepare(config: Config) -> Plan:
+    """Read model and data, and check that they fit each other. Raises InputError."""
+    model = load_model(config.model)
+    preprocess = preprocessor(config.pre, config.find) if config.pre else None
+    dataset = samples.load(config.data.samples, config.base, model.inputs, preprocess)
+    classes = _classes(model)
+    name, notes = _metric_name(config, labelled=dataset.labelled)
+    metric = metrics.find(name, config.base, classes)
+    if metric.needs_labels:
+        for index, sample in enumerate(dataset.samples):
+            try:
+                metric.check(sample.label, classes)
+            except InputError as error:
+                raise InputError(f"{dataset.origin}: sample {index}: {error}") from error
+    sizes = {key: getattr(config.data, key) for key in splits.NAMES}
+    parts = splits.split(dataset, sizes, config.data.seed)
+    return Plan(config, model, metric, name, classes, parts, (*notes, *parts.notes))
+
+
+def _classes(model: Model) -> int | None:
+    """Return the number of classes where the outputs tell: the last, fixed axis of the first float output."""
+    for spec in model.outputs:
+        if spec.dtype.startswith("float") and spec.shape:
+            last = spec.shape[-1]
+            return last if isinstance(last, int) and last > 1 else None
+    return None
+
+
+def _metric_name(config: Config, *, labelled: bool) -> tuple[str, tuple[str, ...]]:
+    asked = config.data.metric
+    if labelled:
+        if asked is None:
+            raise InputError(
+                f"{config.path}: [data] metric is missing: known are {', '.join(metrics.names())}"
+            )
+        return asked, ()
+    if asked in (None, "agreement", "cosine"):
+        return asked or UNLABELLED, (
+            "the data has no labels: only agreement with the original is judged, not quality",
+        )
+    raise InputError(
+        f"{config.path}: metric {asked!r} needs labels, and {config.data.samples} has none: add 'labels'"
+    )

@@ -1,0 +1,104 @@
+"""ONNX Runtime's own quantizers: dynamic, and static in QDQ form with ranges from calibration data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from edgewise.errors import ToolchainError, missing_extra
+from edgewise.targets.onnxruntime import ranges
+
+__all__ = ["FORMAT", "quantize_dynamic", "quantize_static"]
+
+FORMAT = "onnx"
+
+Samples = Sequence[Mapping[str, NDArray[Any]]]
+
+_LARGE = 1_900_000_000
+"""Bytes above which files keep their weights in a second file: protobuf ends at 2 GB."""
+
+
+def quantize_dynamic(source: Path, destination: Path, work: Path, *, per_channel: bool) -> None:
+    """Write `source` with int8 weights (per tensor or per channel) and activations quantized as they come."""
+    tools = _tools()
+    ready = _preprocessed(source, work / "dynamic.onnx")
+    tools.quantize_dynamic(
+        ready,
+        destination,
+        per_channel=per_channel,
+        weight_type=tools.QuantType.QInt8,
+        use_external_data_format=_is_large(ready),
+    )
+
+
+def quantize_static(
+    source: Path,
+    destination: Path,
+    work: Path,
+    calibration: Samples,
+    *,
+    method: Literal["minmax", "percentile", "entropy"],
+    per_channel: bool,
+) -> None:
+    """Write `source` in QDQ form: symmetric int8 weights, uint8 activations whose ranges `method` finds.
+
+    uint8 activations are what ONNX Runtime recommends on x86: its VNNI kernels multiply unsigned by signed.
+    """
+    tools = _tools()
+    ready = _preprocessed(source, work / "static.onnx")
+    found = ranges.find(ready, calibration, method, work, large=_is_large(ready))
+    methods = tools.CalibrationMethod
+    tools.quantize_static(
+        ready,
+        destination,
+        calibration_cache_path=found,
+        calibrate_method={"minmax": methods.MinMax, "percentile": methods.Percentile}.get(
+            method, methods.Entropy
+        ),
+        per_channel=per_channel,
+        activation_type=tools.QuantType.QUInt8,
+        weight_type=tools.QuantType.QInt8,
+        use_external_data_format=_is_large(ready),
+    )
+
+
+def _tools() -> Any:
+    try:
+        from onnxruntime import quantization
+    except ImportError as error:
+        raise missing_extra("onnx, which ONNX Runtime's quantizers need,", "lab") from error
+    return quantization
+
+
+def _preprocessed(source: Path, destination: Path) -> Path:
+    """Infer shapes and fold constants, as ONNX Runtime advises before it quantizes; return the file written.
+
+    Its symbolic shape inference does not know every operator, and ONNX's own refuses some graphs; each is
+    left out where it fails, and the quantizers then leave tensors of unknown shape in float.
+    """
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    reason: Exception | None = None
+    for options in _fewer_and_fewer():
+        try:
+            quant_pre_process(source, destination, save_as_external_data=_is_large(source), **options)
+        except Exception as error:  # noqa: BLE001 - asserts, sympy's and protobuf's errors: another way is tried
+            reason = error
+        else:
+            return destination
+    raise ToolchainError(
+        f"ONNX Runtime cannot preprocess {source.name} for quantization: {reason}"
+    ) from reason
+
+
+def _fewer_and_fewer() -> Iterator[dict[str, bool]]:
+    yield {}
+    yield {"skip_symbolic_shape": True}
+    yield {"skip_symbolic_shape": True, "skip_onnx_shape": True}
+
+
+def _is_large(path: Path) -> bool:
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) > _LARGE

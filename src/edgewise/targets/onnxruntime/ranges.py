@@ -1,0 +1,108 @@
+"""Activation ranges for static quantization, found one sample at a time.
+
+ONNX Runtime's calibrators keep the outputs of every operator for every sample in memory, and stack them for
+their histograms, which fails as soon as two samples differ in length. Fed sample by sample instead, their
+histograms would grow without bound: the bins are as wide as the first sample suggests. So the data is read
+twice, first for the smallest and largest value of every tensor, then to count into histograms that span them.
+The result is what ONNX Runtime finds in one call over samples of equal shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["find"]
+
+Samples = Sequence[Mapping[str, NDArray[Any]]]
+
+
+def find(
+    model: Path,
+    calibration: Samples,
+    method: Literal["minmax", "percentile", "entropy"],
+    work: Path,
+    *,
+    large: bool = False,
+) -> Path:
+    """Return the file with the ranges of all float tensors: the calibration cache of `quantize_static`.
+
+    `large`: the model is too large for one file. Raises ValueError for a histogram of infinite values.
+    """
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import save_tensors_data
+
+    kinds = {"percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
+    calibrator = _calibrator(model, CalibrationMethod.MinMax, work, large)
+    found = _collected(calibrator, calibration)
+    if method in kinds:
+        calibrator = _calibrator(model, kinds[method], work, large)
+        calibrator.collector = _collector(calibrator, found)
+        found = _collected(calibrator, calibration)
+    save_tensors_data(found, work / "ranges.json")
+    return work / "ranges.json"
+
+
+class _One:
+    """A calibration data reader of one sample."""
+
+    def __init__(self, sample: Mapping[str, NDArray[Any]]) -> None:
+        self._sample: dict[str, NDArray[Any]] | None = dict(sample)
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        sample, self._sample = self._sample, None
+        return sample
+
+
+def _calibrator(model: Path, method: Any, work: Path, large: bool) -> Any:
+    from onnxruntime.quantization.calibrate import create_calibrator
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    # The operators that `quantize_static` quantizes unless told otherwise: all that it can.
+    operators = sorted({*QLinearOpsRegistry, *QDQRegistry})
+    augmented = str(work / "augmented.onnx")
+    return create_calibrator(model, operators, augmented, method, use_external_data_format=large)
+
+
+def _collected(calibrator: Any, calibration: Samples) -> Any:
+    for sample in calibration:
+        calibrator.collect_data(_One(sample))
+    return calibrator.compute_data()
+
+
+def _collector(calibrator: Any, spans: Any) -> Any:
+    """Return a collector of histograms as wide as the data: T is the largest magnitude of a tensor.
+
+    The percentile method counts magnitudes over [0, T]; entropy counts values over [-T, T].
+    """
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    class Spanned(HistogramCollector):  # type: ignore[misc]  # onnxruntime has no types
+        def collect(self, arrays: Mapping[str, Sequence[NDArray[Any]]]) -> None:
+            for name, (array,) in arrays.items():
+                counts, edges, *rest = self.histogram_dict[name]
+                values = np.abs(array) if self.symmetric else array
+                counts = counts + np.histogram(values, counts.size, range=(edges[0], edges[-1]))[0]
+                self.histogram_dict[name] = (counts, edges, *rest)
+
+    collector = Spanned(
+        method=calibrator.method,
+        symmetric=calibrator.symmetric,
+        num_bins=calibrator.num_bins,
+        num_quantized_bins=calibrator.num_quantized_bins,
+        percentile=calibrator.percentile,
+        scenario=calibrator.scenario,
+    )
+    for name in sorted(calibrator.tensors_to_calibrate):
+        low, high = (np.asarray(value).reshape(-1)[0] for value in spans[name].range_value)
+        if not np.isfinite([low, high]).all():
+            raise ValueError(f"tensor {name!r} reaches {low} … {high}: its histogram cannot be drawn")
+        most = np.maximum(np.abs(low), np.abs(high))
+        least = low.dtype.type(0) if calibrator.symmetric else -most
+        counts, edges = np.histogram(np.array([], low.dtype), calibrator.num_bins, range=(least, most))
+        collector.histogram_dict[name] = (counts, edges, low, high)
+    return collector
