@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,10 +85,8 @@ def _result(folder: Path, code: int, kind: type[R]) -> R:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         with_group = getattr(os, "killpg", None)
-        try:
+        with suppress(ProcessLookupError):
             with_group(process.pid, signal.SIGKILL) if with_group else process.kill()
-        except ProcessLookupError:
-            pass
         process.wait()
 
 

@@ -7,7 +7,7 @@ report turn the outcome into files.
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,6 @@ from typing import Protocol
 
 import onnx
 
-from edgewise.bundle.manifest import Verdict
 from edgewise.errors import EdgewiseError, InputError
 from edgewise.lab import figures, jobs, machine
 from edgewise.lab.cache import Cache
@@ -27,7 +26,8 @@ from edgewise.lab.compress.enumerate import candidates, is_transformer
 from edgewise.lab.compress.operators import operators
 from edgewise.lab.compress.recipe import Candidate, Original
 from edgewise.lab.config import Config
-from edgewise.lab.data.interval import Floor, Interval, margin_to_floor, verdict
+from edgewise.lab.data.interval import Floor, Interval, interval_of, margin_to_floor, verdict
+from edgewise.lab.data.metrics import Agreement
 from edgewise.lab.fleet.tiers import Tier
 from edgewise.lab.measure import rounds
 from edgewise.lab.measure.worker import Measured
@@ -94,25 +94,24 @@ class Outcome:
     notes: tuple[str, ...]
 
 
-def run(config: Config, cache: Cache, watcher: Watcher | None = None) -> Outcome:
-    """Do the main job. Raises InputError on bad input, ToolchainError when the original cannot be run."""
+def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = None) -> Outcome:
+    """Do the main job, with `scratch` for files that nobody keeps. Raises InputError on bad input, ToolchainError when the original cannot be run."""
     watcher = watcher or Silent()
     start = time.monotonic()
     plan = prepare(config)
-    with tempfile.TemporaryDirectory(prefix="edgewise-") as scratch:
-        shop = Workshop(plan, cache, Path(scratch))
-        source, notes = _source(plan, shop)
-        baseline = _baseline(plan, shop)
-        timed = _tune(shop, baseline, watcher)
-        reference = _judge_baseline(shop, baseline, timed)
-        trials = {BASELINE: baseline} | _try_all(plan, shop, source, reference, timed, watcher)
-        _apply_floors(plan, trials, reference)
-        _time_contenders(plan, shop, trials, timed, watcher)
-        rows = _rows(plan, shop, trials)
-        choices = {tier.name: _choose(plan, rows, trials, tier) for tier in config.tiers}
-        shipped = _shipped(plan, rows, trials, choices)
-        claims = _claim(plan, shop, baseline, shipped, timed, watcher)
-        tiers = tuple(_tier_result(plan, rows, trials, tier, choices[tier.name], claims) for tier in config.tiers)
+    shop = Workshop(plan, cache, scratch)
+    source, notes = _source(plan, shop)
+    baseline = _baseline(plan, shop)
+    timed = _tune(shop, baseline, watcher)
+    reference = _judge_baseline(shop, baseline, timed)
+    trials = {BASELINE: baseline} | _try_all(plan, shop, source, reference, timed, watcher)
+    _apply_floors(plan, trials, reference)
+    _time_contenders(plan, shop, trials, timed, watcher)
+    rows = _rows(plan, shop, trials)
+    choices = {tier.name: _choose(plan, rows, trials, tier) for tier in config.tiers}
+    shipped = _shipped(plan, rows, trials, choices)
+    claims = _claim(plan, shop, baseline, shipped, watcher)
+    tiers = tuple(_tier_result(plan, rows, trials, tier, choices[tier.name], claims) for tier in config.tiers)
     return Outcome(
         plan=plan,
         threads=shop.threads,
@@ -121,7 +120,7 @@ def run(config: Config, cache: Cache, watcher: Watcher | None = None) -> Outcome
         trials=trials,
         rows=rows,
         tiers=tiers,
-        claims=tuple(claims[trial.id][0] for trial in shipped),
+        claims=tuple(claims[trial.id][_home(trial, choices, config)] for trial in shipped),
         shipped=shipped,
         notes=(*plan.notes, *notes, *_cached_note(trials)),
     )
@@ -138,10 +137,11 @@ def _source(plan: Plan, shop: Workshop) -> tuple[Path, tuple[str, ...]]:
 
 def _baseline(plan: Plan, shop: Workshop) -> Trial:
     """Take the user's file as it came (external data folded into one file)."""
-    path = plan.model.path
-    if plan.model.size != path.stat().st_size:
-        path = shop.scratch / "original" / "model.onnx"
-        path.parent.mkdir()
+    path = shop.scratch / "original" / "model.onnx"
+    path.parent.mkdir()
+    if plan.model.size == plan.model.path.stat().st_size:
+        shutil.copyfile(plan.model.path, path)
+    else:
         onnx.save(plan.model.proto, path)
     built = shop.adopt(path, operators(path, "onnx"))
     return Trial(Candidate(Original(), RUNTIME), BASELINE, built=built)
@@ -291,18 +291,85 @@ def _shipped(
 
 
 def _claim(
+    plan: Plan, shop: Workshop, baseline: Trial, shipped: tuple[Trial, ...], watcher: Watcher
+) -> dict[str, dict[str, Claim]]:
+    """Judge the original and what ships on the test split: claims by candidate, then by tier."""
+    watcher.stage("Claiming on the test split", len(shipped) + 1)
+    on = machine.describe()["platform"]
+    reference = shop.judge(_artifact(baseline), RUNTIME, "test", reference=None, timed=1)
+    watcher.step(BASELINE)
+    claims: dict[str, dict[str, Claim]] = {}
+    for trial in shipped:
+        judged = (
+            reference
+            if trial.id == BASELINE
+            else shop.judge(_artifact(trial), trial.candidate.target, "test", reference=reference, timed=1)
+        )
+        claims[trial.id] = {
+            tier.name: _one_claim(plan, trial.id, judged, reference, plan.config.goals[tier.name].floor, on)
+            for tier in plan.config.tiers
+        }
+        watcher.step(trial.id)
+    return claims
+
+
+def _one_claim(plan: Plan, name: str, judged: Judged, reference: Judged, floor: Floor, on: str) -> Claim:
+    metric = plan.metric
+    margin = margin_to_floor(metric, judged.rows, reference.rows, floor)
+    original = interval_of(metric, reference.rows)
+    return Claim(
+        candidate=name,
+        quality=figures.interval_figure(interval_of(metric, judged.rows), metric.unit, "test", on),
+        original=figures.interval_figure(original, metric.unit, "test", on),
+        floor=float(floor.at(original.value, higher_is_better=metric.higher_is_better)),
+        margin=figures.interval_figure(margin, metric.unit, "test", on),
+        agreement=figures.interval_figure(interval_of(Agreement(), judged.agreement), "share", "test", on),
+        verdict=verdict(margin),
+    )
+
+
+def _tier_result(
     plan: Plan,
-    shop: Workshop,
-    baseline: Trial,
-    shipped: tuple[Trial, ...],
-    timed: int,
-    watcher: Watcher,
-) -> dict[str, dict[int, Claim] | list[Claim]] | dict[str, list[Claim]]:
-    raise NotImplementedError
+    rows: tuple[CandidateRow, ...],
+    trials: Mapping[str, Trial],
+    tier: Tier,
+    chosen: Choice,
+    claims: Mapping[str, dict[str, Claim]],
+) -> TierResult:
+    goals = plan.config.goals[tier.name]
+    results: list[GoalResult] = []
+    if chosen.candidate:
+        found = choice.figures_for(next(row for row in rows if row.id == chosen.candidate), tier)
+        claim = claims[chosen.candidate][tier.name]
+        results = [
+            GoalResult(kind="quality", asked=goals.asked["quality"], got=claim.quality, verdict=claim.verdict)
+        ]
+        for kind, limit in goals.limits.items():
+            results.append(
+                GoalResult(
+                    kind=kind, asked=goals.asked[kind], got=found[limit.figure], verdict=limit.judge(found)
+                )
+            )
+    holds = {trial.id: trial.holds.get(tier.name, False) for trial in trials.values()}
+    missed = [goal.kind for goal in results if goal.verdict in ("missed", "not shown")]
+    return TierResult(
+        name=tier.name,
+        description=tier.description,
+        share=tier.share,
+        machine=tier.machine,
+        platform=tier.platform,
+        runtimes=tier.runtimes,
+        chosen=chosen.candidate,
+        reason=chosen.reason,
+        goals=tuple(results),
+        reachable=choice.reachable(rows, holds, tier, missed) if missed else None,
+    )
 
 
-def _tier_result(*args: object) -> TierResult:
-    raise NotImplementedError
+def _home(trial: Trial, choices: Mapping[str, Choice], config: Config) -> str:
+    """Return the tier whose floor a shipped variant is claimed against: the first that chose it."""
+    users = [tier.name for tier in config.tiers if choices[tier.name].candidate == trial.id]
+    return users[0] if users else config.tiers[0].name
 
 
 def _artifact(trial: Trial) -> Built:
@@ -313,6 +380,3 @@ def _artifact(trial: Trial) -> Built:
 def _cached_note(trials: Mapping[str, Trial]) -> tuple[str, ...]:
     count = sum(trial.built is not None and trial.built.cached for trial in trials.values())
     return (f"{count} artifacts were taken from the cache of earlier builds",) if count else ()
-
-
-_ = (GoalResult, Verdict, verdict)

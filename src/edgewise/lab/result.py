@@ -43,10 +43,13 @@ class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
 
 
+GoalKind = Literal["quality", "latency_p95", "size", "memory"]
+
+
 class GoalResult(msgspec.Struct, frozen=True, kw_only=True):
     """One goal of one tier: what was asked ("p95 ≤ 30 ms"), what was got, and the verdict."""
 
-    kind: Literal["quality", "latency_p95", "size", "memory"]
+    kind: GoalKind
     asked: str
     got: Figure
     verdict: Verdict

@@ -66,5 +66,5 @@ def session(name: str) -> SessionModule:
     """Return a target's device side. Raises InputError for a name nobody registered."""
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return importlib.import_module(f"{point.value}.session")  # type: ignore[return-value]
+            return importlib.import_module(f"{point.value}.session")
     raise InputError(f"unknown runtime {name!r}: known are {', '.join(names())}")

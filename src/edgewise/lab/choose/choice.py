@@ -7,10 +7,10 @@ the smaller file wins, then the digest, so that a fresh search may differ only a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.bundle.evidence import Figure
 from edgewise.lab.choose.goals import Goals
 from edgewise.lab.fleet.tiers import Tier
 from edgewise.lab.result import CandidateRow
@@ -127,14 +127,15 @@ def _signed_quality(row: CandidateRow) -> float:
     return row.figures["margin"].value or 0.0
 
 
-_UNITS: dict[str, Callable[[float], str]] = {
-    "ms": lambda value: f"{value:.3g} ms",
-    "B": lambda value: f"{value / 1e6:.3g} MB",
-    "share": lambda value: f"{100 * value:.2f} %",
-}
-
-
 def _text(figure: Figure) -> str:
-    if figure.value is None or figure.evidence is Evidence.NONE:
+    if figure.value is None:
         return "none"
-    return _UNITS.get(figure.unit, lambda value: f"{value:.4g}")(figure.value)
+    match figure.unit:
+        case "ms":
+            return f"{figure.value:.3g} ms"
+        case "B":
+            return f"{figure.value / 1e6:.3g} MB"
+        case "share":
+            return f"{100 * figure.value:.2f} %"
+        case _:
+            return f"{figure.value:.4g}"

@@ -13,6 +13,7 @@ from edgewise.errors import InputError
 from edgewise.lab import settings
 from edgewise.lab.data.interval import Floor
 from edgewise.lab.fleet.tiers import GoalSection, Tier
+from edgewise.lab.result import GoalKind
 from edgewise.lab.units import parse_milliseconds, parse_quality, parse_size
 
 __all__ = ["AtLeast", "AtMost", "Goals", "Policy", "goals_of"]
@@ -64,7 +65,7 @@ class AtMost(Policy):
     figure: str
     limit: float
 
-    def judge(self, figures: Figures) -> Verdict:
+    def judge(self, figures: Figures) -> Verdict:  # noqa: D102
         found = figures.get(self.figure)
         if found is None or found.value is None:
             return "not assessed"
@@ -82,7 +83,7 @@ class AtLeast(Policy):
     figure: str
     limit: float
 
-    def judge(self, figures: Figures) -> Verdict:
+    def judge(self, figures: Figures) -> Verdict:  # noqa: D102
         found = figures.get(self.figure)
         if found is None or found.value is None:
             return "not assessed"
@@ -98,14 +99,14 @@ class Goals:
     """What one tier asks for: the quality floor, the limits on other figures, and what to prefer among the rest."""
 
     floor: Floor
-    limits: dict[str, AtMost]
+    limits: dict[GoalKind, AtMost]
     asked: dict[str, str]
     prefer: Prefer
 
 
 def goals_of(common: GoalSection, tier: Tier, path: Path) -> Goals:
     """Merge `[goal]` with the tier's own. Raises InputError naming key and line on a bad unit or goal."""
-    limits: dict[str, AtMost] = {}
+    limits: dict[GoalKind, AtMost] = {}
     asked: dict[str, str] = {}
     for key, figure, parse in _LIMITS:
         text = getattr(tier.goal, key) or getattr(common, key)
@@ -117,7 +118,7 @@ def goals_of(common: GoalSection, tier: Tier, path: Path) -> Goals:
     return Goals(floor, limits, asked, _prefer(tier.goal.prefer or common.prefer or "latency", path))
 
 
-_LIMITS: tuple[tuple[str, str, Callable[[str], float]], ...] = (
+_LIMITS: tuple[tuple[GoalKind, str, Callable[[str], float]], ...] = (
     ("latency_p95", "p95", parse_milliseconds),
     ("size", "size", parse_size),
     ("memory", "memory", parse_size),
@@ -134,8 +135,10 @@ def _floor(common: GoalSection, tier: Tier, path: Path) -> Floor:
 
 
 def _prefer(text: str, path: Path) -> Prefer:
-    if text == "latency" or text == "size":
-        return text
+    if text == "size":
+        return "size"
+    if text == "latency":
+        return "latency"
     raise InputError(f"{settings.where(path, 'goal.prefer')}: {text!r} is not one of latency, size")
 
 

@@ -17,5 +17,5 @@ def front(points: Sequence[ArrayLike]) -> list[bool]:
     array = np.asarray(points, np.float64)
     no_worse = (array[:, np.newaxis, :] <= array[np.newaxis, :, :]).all(axis=-1)
     better = (array[:, np.newaxis, :] < array[np.newaxis, :, :]).any(axis=-1)
-    dominated = (no_worse & better).any(axis=0)
-    return [not value for value in dominated]
+    dominated = np.atleast_1d((no_worse & better).any(axis=0))
+    return [not value for value in dominated.tolist()]

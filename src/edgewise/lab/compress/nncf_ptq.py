@@ -39,7 +39,7 @@ def to_int8(
     )
     assert isinstance(quantized, onnx.ModelProto)
     _drop_unused(quantized.graph)
-    del quantized.graph.value_info[:]  # shapes that NNCF inferred, which runtimes infer again
+    del quantized.graph.value_info[:]  # types and shapes that NNCF inferred; runtimes infer them again
     return quantized
 
 

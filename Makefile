@@ -1,0 +1,44 @@
+# Each target works from a fresh clone with nothing but Python (3.11 to 3.13) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-ocr test lint format bench clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(VENV)/.demo: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]' 2> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	touch $@
+
+demo: $(VENV)/.demo ## Build the sentiment demo: real model, real data, a bundle and a report
+	$(BIN)/edgewise demo
+
+demo-ocr: $(VENV)/.demo ## Build the text-recognition demo
+	$(BIN)/edgewise demo ocr
+
+test: $(VENV)/.dev ## Run the tests
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.dev ## Check style, types and the layout of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure: the choice against each single candidate, the overhead of open(), import time
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) demo-out

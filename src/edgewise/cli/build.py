@@ -1,0 +1,31 @@
+"""`edgewise build`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path), default="edgewise.toml")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Output folder [edgewise-out beside the config]."
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for finished candidates.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(config: Path, out: Path | None, cache: Path | None, *, as_json: bool) -> None:
+    """Build measured, verified, chosen variants: a bundle and a report."""
+    from edgewise.cli.progress import watching
+    from edgewise.cli.tables import outcome
+    from edgewise.facade import build
+
+    with watching(quiet=as_json) as watcher:
+        built = build(config, out, cache=cache, watcher=watcher)
+    if as_json:
+        click.echo(msgspec.json.encode(built.result))
+    else:
+        outcome(built)
+    sys.exit(built.result.exit_code)

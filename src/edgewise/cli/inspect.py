@@ -1,0 +1,32 @@
+"""`edgewise inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: Path, dims: tuple[str, ...], *, as_json: bool) -> None:
+    """Show what a model costs: MACs by kind, parameters, memory, operators."""
+    from edgewise.cli.tables import inspection
+    from edgewise.lab.model.load import load
+    from edgewise.lab.profile import profile
+
+    found = profile(load(model), dims=dict(_dim(text) for text in dims))
+    if as_json:
+        click.echo(msgspec.json.encode(msgspec.to_builtins(found)))
+    else:
+        inspection(found)
+
+
+def _dim(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{text!r}: write NAME=N with N of 1 or more", param_hint="--dim")
+    return name, int(value)

@@ -1,0 +1,28 @@
+"""`edgewise verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from edgewise.device.verify import verify
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(bundle: Path, *, as_json: bool) -> None:
+    """Check digests, signatures and golden answers on this machine."""
+    checked = verify(bundle)
+    if as_json:
+        click.echo(msgspec.json.encode(checked))
+        return
+    click.echo(f"{bundle}: {checked.artifacts} artifacts as written, signing: {checked.signing}")
+    for check in checked.variants:
+        if check.difference is None:
+            click.echo(f"  {check.variant}: not run ({check.note})")
+        else:
+            told = f"golden answers within {check.difference.max_rel:.2g} of the original's"
+            click.echo(f"  {check.variant}: {told} (tolerance {check.tolerance:.2g})")

@@ -1,0 +1,115 @@
+"""`edgewise.build`: run the pipeline, then put bundle and report into place together."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewise import report
+from edgewise.bundle import signing
+from edgewise.bundle.atomic import check_replaceable, replace_directory
+from edgewise.bundle.evidence import Figure
+from edgewise.bundle.licence import warnings_for
+from edgewise.lab import config as configuration
+from edgewise.lab import figures, machine
+from edgewise.lab.cache import Cache, default_folder
+from edgewise.lab.measure.rounds import median_figure
+from edgewise.lab.pack import pack
+from edgewise.lab.pipeline import BASELINE, Outcome, Watcher, run
+from edgewise.lab.profile import profile
+from edgewise.lab.result import BuildResult
+
+__all__ = ["Build", "build"]
+
+MARKER = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Where a build's results lie, and what they say. `path` is the bundle."""
+
+    path: Path
+    report: Path
+    result: BuildResult
+
+
+def build(
+    config: str | Path,
+    out: str | Path | None = None,
+    *,
+    cache: str | Path | None = None,
+    watcher: Watcher | None = None,
+) -> Build:
+    """Build what `edgewise.toml` asks for into `out` (default: `edgewise-out` beside it).
+
+    Raises InputError on bad input or an output path that cannot be used; nothing is left behind then.
+    """
+    settings = configuration.load(config)
+    target = Path(out) if out else settings.base / "edgewise-out"
+    check_replaceable(target, marker=MARKER)
+    with tempfile.TemporaryDirectory(prefix="edgewise-") as scratch:
+        outcome = run(settings, Cache(Path(cache) if cache else default_folder()), Path(scratch), watcher)
+        signer = signing.development_signer()
+        result = _result(outcome, target, "development" if signer else "unsigned")
+        with replace_directory(target, marker=MARKER) as staging:
+            (staging / "bundle").mkdir()
+            pack(outcome, staging / "bundle", Path(scratch), signer)
+            report.write(result, staging)
+    return Build(target / "bundle", target / "report.html", result)
+
+
+def _result(outcome: Outcome, out: Path, state: str) -> BuildResult:
+    plan = outcome.plan
+    config = plan.config
+    return BuildResult(
+        name=config.name,
+        task=config.task,
+        producer=f"edgewise {version('edgewise')}",
+        metric=plan.metric_name,
+        higher_is_better=plan.metric.higher_is_better,
+        floor=str(config.goals[config.tiers[0].name].floor),
+        command=f"edgewise build {config.path.name} --out {out.name}",
+        machine=machine.describe(),
+        threads=outcome.threads,
+        seconds=round(outcome.seconds, 1),
+        splits=plan.splits.sizes(),
+        rounds=outcome.rounds,
+        original=BASELINE,
+        candidates=outcome.rows,
+        tiers=outcome.tiers,
+        claims=outcome.claims,
+        headline=_headline(outcome),
+        notes=(*outcome.notes, *warnings_for(config.licence)),
+        signing=state,
+        profile=_profile(outcome),
+    )
+
+
+def _profile(outcome: Outcome) -> dict[str, Any]:
+    """Return the model's costs on one search sample, without the list of layers."""
+    plan = outcome.plan
+    found = profile(plan.model, feeds=dict(plan.splits.search[0].inputs))
+    return {k: v for k, v in msgspec.to_builtins(found).items() if k not in ("layers", "inputs", "outputs")}
+
+
+def _headline(outcome: Outcome) -> dict[str, Figure]:
+    """Compare the choice of the tier measured here (else of the largest) with the original, round by round."""
+    tiers = sorted(outcome.tiers, key=lambda tier: (tier.machine != "this", -tier.share))
+    chosen = next((tier for tier in tiers if tier.chosen), None)
+    if chosen is None or chosen.chosen is None:
+        return {}
+    trial, base = outcome.trials[chosen.chosen], outcome.trials[BASELINE]
+    assert trial.built is not None
+    on = outcome.rows[0].figures["p50"].on or ""
+    size = trial.built.artifact.size / outcome.plan.model.size
+    found = {"size": figures.exact(size, "ratio")}
+    pairs = list(zip(trial.rounds, base.rounds, strict=False))
+    if chosen.machine == "this" and pairs:
+        ratios = [mine.quantile(0.5) / other.quantile(0.5) for mine, other in pairs]
+        found["p50"] = median_figure(ratios, "ratio", on)
+    return found

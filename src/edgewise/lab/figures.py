@@ -1,0 +1,106 @@
+"""From trials to rows: every number gets its unit, its interval and its evidence word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.lab.data.interval import Interval, interval_of
+from edgewise.lab.measure.rounds import median_figure
+from edgewise.lab.plan import Plan
+from edgewise.lab.result import CandidateRow
+
+if TYPE_CHECKING:
+    from edgewise.lab.pipeline import Trial
+
+__all__ = ["coordinates", "interval_figure", "ratio", "row", "with_pareto"]
+
+
+def row(plan: Plan, trial: Trial, on: str) -> CandidateRow:
+    """Return what the report says of one candidate; `on` names the machine and its threads."""
+    recipe = msgspec.to_builtins(trial.candidate.method)
+    common = {
+        "id": trial.id,
+        "target": trial.candidate.target,
+        "precision": trial.candidate.precision,
+        "recipe": recipe,
+        "build_seconds": round(trial.seconds, 1),
+    }
+    if trial.judged is None or trial.built is None:
+        return CandidateRow(status="failed", reason=trial.reason, figures=_unknown(), **common)
+    difference = trial.judged.measured.difference
+    return CandidateRow(
+        status="ok",
+        artifact=trial.built.artifact.digest,
+        figures=_figures(plan, trial, on),
+        difference=msgspec.to_builtins(difference) if difference else None,
+        operators=trial.built.operators,
+        holds_floor=any(trial.holds.values()),
+        cached=trial.built.cached,
+        **common,
+    )
+
+
+def interval_figure(interval: Interval, unit: str, split: str, on: str) -> Figure:
+    """Return a measured figure with a bootstrap interval."""
+    return Figure(
+        evidence=Evidence.MEASURED,
+        unit=unit,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        split=split,
+        on=on,
+    )
+
+
+def exact(value: float, unit: str, on: str | None = None) -> Figure:
+    """Return a measured figure that has no interval: bytes, and single readings."""
+    return Figure(evidence=Evidence.MEASURED, unit=unit, value=value, on=on)
+
+
+def ratio(values: Sequence[float], on: str) -> Figure:
+    """Return the median of ratios taken round by round, with its interval."""
+    return median_figure(values, "ratio", on)
+
+
+def coordinates(candidate: CandidateRow) -> tuple[float, float, float]:
+    """Return (lost quality, latency, size) of a row: smaller is better."""
+    figures = candidate.figures
+    return (
+        -(figures["margin"].value or 0.0),
+        figures["p50"].value or 0.0,
+        figures["size"].value or 0.0,
+    )
+
+
+def with_pareto(candidate: CandidateRow, *, pareto: bool) -> CandidateRow:
+    """Return the row with its place on the front."""
+    return msgspec.structs.replace(candidate, pareto=pareto)
+
+
+def _figures(plan: Plan, trial: Trial, on: str) -> dict[str, Figure]:
+    assert trial.judged is not None
+    assert trial.built is not None
+    measured = trial.judged.measured
+    timings = trial.rounds or [measured]
+    first_tier = plan.config.tiers[0].name
+    return {
+        "quality": interval_figure(
+            interval_of(plan.metric, trial.judged.rows), plan.metric.unit, "search", on
+        ),
+        "margin": interval_figure(trial.margins[first_tier], plan.metric.unit, "search", on),
+        "p50": median_figure([one.quantile(0.5) for one in timings], "ms", on),
+        "p95": median_figure([one.quantile(0.95) for one in timings], "ms", on),
+        "load": median_figure([one.load for one in timings], "ms", on),
+        "memory": median_figure([float(one.memory) for one in timings], "B", on),
+        "size": exact(float(trial.built.artifact.size), "B"),
+    }
+
+
+def _unknown() -> dict[str, Figure]:
+    units = {"quality": "share", "p50": "ms", "p95": "ms", "load": "ms", "memory": "B", "size": "B"}
+    return {name: Figure.none(unit) for name, unit in units.items()}
