@@ -1,19 +1,14 @@
 """Silence: no telemetry, no chatter.
 
-OpenVINO's converter and NNCF report through the package `openvino_telemetry`: one singleton class that,
-unless somebody opted out in a file under the user's home, writes a client id there and sends every event to
-Google Analytics from a child process. NNCF creates that singleton when it is imported, before it looks at
-NNCF_CI, so an environment variable is too late. Here every method of the class is replaced by one that does
-nothing: no file, no process, no socket, and nothing is written into the user's home to say so.
-
-ONNX Runtime's reporting is switched off by `edgewise.targets.onnxruntime`.
+The frameworks report to their vendors from the moment they are imported, so each is silenced where edgewise
+imports it: in `edgewise.targets.onnxruntime` and `edgewise.targets.openvino`, which say how. NNCF reports the
+same way as OpenVINO and is silenced with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import io
 import logging
 import tempfile
@@ -25,19 +20,9 @@ __all__ = ["no_telemetry", "quiet"]
 
 
 def no_telemetry() -> None:
-    """Switch off the telemetry of ONNX Runtime, OpenVINO and NNCF in this process, before they are used."""
-    importlib.import_module("edgewise.targets.onnxruntime")  # which sets ONNX Runtime's variable
-    try:
-        from openvino_telemetry import Telemetry
-    except ImportError:
-        return
-    for name, member in list(vars(Telemetry).items()):
-        if inspect.isfunction(member):
-            setattr(Telemetry, name, _nothing)
-
-
-def _nothing(*_: object, **__: object) -> None:
-    """Do nothing, for any arguments."""
+    """Switch off the telemetry of ONNX Runtime, OpenVINO and NNCF in this process; call it before they load."""
+    for name in ("onnxruntime", "openvino"):
+        importlib.import_module(f"edgewise.targets.{name}")
 
 
 @contextlib.contextmanager

@@ -84,7 +84,14 @@ def _preprocessed(source: Path, destination: Path) -> Path:
     reason: Exception | None = None
     for options in _fewer_and_fewer():
         try:
-            quant_pre_process(source, destination, save_as_external_data=_is_large(source), **options)
+            quant_pre_process(
+                source,
+                destination,
+                save_as_external_data=_is_large(source),
+                all_tensors_to_one_file=True,
+                external_data_location=f"{destination.name}.data",
+                **options,
+            )
         except Exception as error:  # noqa: BLE001 - asserts, sympy's and protobuf's errors: another way is tried
             reason = error
         else:
