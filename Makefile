@@ -41,4 +41,4 @@ bench: $(VENV)/.dev ## Measure: the choice against each single candidate, the ov
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out bench-out

@@ -14,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnxruntime import quantization
+from onnxruntime.quantization import calibrate
+from onnxruntime.quantization.registry import QDQRegistry
 
 from edgewise import targets
 from edgewise.errors import InputError, ToolchainError
@@ -37,6 +39,7 @@ from edgewise.lab.model.graph import spec
 from edgewise.lab.quiet import quiet
 from edgewise.lab.result import Operators
 from edgewise.targets.onnxruntime import build as ort_build
+from edgewise.targets.onnxruntime import ranges
 from models import model, normal, save, tensor, tiny_cnn, tiny_mlp, tiny_transformer
 
 Sample = dict[str, NDArray[Any]]
@@ -304,34 +307,44 @@ class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxr
         return next(self.samples, None)
 
 
-@pytest.mark.parametrize("method", ["minmax", "entropy"])
-def test_ranges_found_sample_by_sample_are_those_of_onnx_runtime(method: Any, tmp_path: Path) -> None:
-    source = save(tiny_cnn(), tmp_path / "source.onnx")
-    samples = [{"image": sample["image"] * np.float32(1 + i)} for i, sample in enumerate(pictures(5))]
+def brighter_and_brighter(count: int) -> list[Sample]:
+    return [{"image": sample["image"] * np.float32(1 + i)} for i, sample in enumerate(pictures(count))]
+
+
+def test_ranges_found_sample_by_sample_are_those_of_onnx_runtime(tmp_path: Path) -> None:
+    source, samples = save(tiny_cnn(), tmp_path / "source.onnx"), brighter_and_brighter(5)
     ours, theirs = tmp_path / "ours.onnx", tmp_path / "theirs.onnx"
     with quiet(tmp_path):
-        ort_build.quantize_static(source, ours, tmp_path, samples, method=method, per_channel=True)
+        ort_build.quantize_static(source, ours, tmp_path, samples, method="minmax", per_channel=True)
         quantization.quantize_static(
             tmp_path / "static.onnx",
             theirs,
             Reader(samples),
-            calibrate_method={
-                "minmax": quantization.CalibrationMethod.MinMax,
-                "entropy": quantization.CalibrationMethod.Entropy,
-            }[method],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
         )
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_entropy_at_its_defaults_is_minmax_so_it_is_not_enumerated(tmp_path: Path) -> None:
+def test_entropy_finds_the_cuts_of_onnx_runtime_given_as_many_bins(tmp_path: Path) -> None:
+    source, samples = save(tiny_cnn(), tmp_path / "source.onnx"), brighter_and_brighter(5)
+    entropy, bins = quantization.CalibrationMethod.Entropy, {"num_bins": ranges._ENTROPY_BINS}
+    theirs = calibrate.create_calibrator(
+        source, sorted(QDQRegistry), str(tmp_path / "a.onnx"), entropy, extra_options=bins
+    )
+    theirs.collect_data(Reader(samples))
+    wanted = {name: data.range_value for name, data in theirs.compute_data().data.items()}
+    found = calibrate.load_tensors_data(ranges.find(source, samples, "entropy", tmp_path)).data
+    assert {name: found[name].range_value for name in wanted} == wanted
+
+
+def test_entropy_cuts_what_minmax_keeps(tmp_path: Path) -> None:
     source = save(tiny_cnn(), tmp_path / "source.onnx")
     minmax, entropy = (
-        build(StaticInt8(calibration=calibration), source, pictures(5), tmp_path / calibration)
+        build(StaticInt8(calibration=calibration), source, brighter_and_brighter(5), tmp_path / calibration)
         for calibration in ("minmax", "entropy")
     )
-    assert minmax.artifact == entropy.artifact
+    assert minmax.artifact != entropy.artifact
 
 
 @pytest.mark.parametrize("method", [Original(), Fp16()], ids=str)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +15,10 @@ import msgspec
 
 from edgewise import report
 from edgewise.bundle import signing
-from edgewise.bundle.atomic import check_replaceable, replace_directory
+from edgewise.bundle.atomic import DISK_FULL, check_replaceable, replace_directory
 from edgewise.bundle.evidence import Figure
 from edgewise.bundle.licence import warnings_for
+from edgewise.errors import InputError
 from edgewise.lab import config as configuration
 from edgewise.lab import figures, machine
 from edgewise.lab.cache import Cache, default_folder
@@ -52,15 +56,31 @@ def build(
     settings = configuration.load(config)
     target = Path(out) if out else settings.base / "edgewise-out"
     check_replaceable(target, marker=MARKER)
-    with tempfile.TemporaryDirectory(prefix="edgewise-") as scratch:
-        outcome = run(settings, Cache(Path(cache) if cache else default_folder()), Path(scratch), watcher)
+    kept = Path(cache) if cache else default_folder()
+    # Matplotlib keeps its list of fonts in the user's home unless told another place before it is imported.
+    os.environ.setdefault("MPLCONFIGDIR", str(kept.absolute() / "matplotlib"))
+    with _scratch() as scratch:
+        outcome = run(settings, Cache(kept), scratch, watcher)
         signer = signing.development_signer()
         result = _result(outcome, target, "development" if signer else "unsigned")
         with replace_directory(target, marker=MARKER) as staging:
             (staging / "bundle").mkdir()
-            pack(outcome, staging / "bundle", Path(scratch), signer)
+            pack(outcome, staging / "bundle", scratch, signer)
             report.write(result, staging)
     return Build(target / "bundle", target / "report.html", result)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for files that nobody keeps; a full disk under it is the user's to free."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgewise-") as name:
+            yield Path(name)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        message = f"no room for temporary files in {tempfile.gettempdir()} ({error.strerror}): free space there, or set TMPDIR"
+        raise InputError(message) from error
 
 
 def _result(outcome: Outcome, out: Path, state: str) -> BuildResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,12 +12,14 @@ from pathlib import Path
 
 from edgewise.errors import InputError
 
-__all__ = ["replace_directory", "write_file"]
+__all__ = ["DISK_FULL", "check_replaceable", "replace_directory", "translated", "write_file"]
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically and durably."""
-    with _translated(path):
+    with translated(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
@@ -42,7 +45,7 @@ def replace_directory(path: Path, *, marker: str) -> Iterator[Path]:
     made = [folder for folder in path.parents if not folder.exists()]
     staging = None
     try:
-        with _translated(path):
+        with translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
             staging.chmod(0o755)
@@ -58,7 +61,7 @@ def replace_directory(path: Path, *, marker: str) -> Iterator[Path]:
 
 def check_replaceable(path: Path, *, marker: str) -> None:
     """Raise InputError unless `path` is free, empty, or an earlier output; call it before long work."""
-    with _translated(path):
+    with translated(path):
         whole = path.resolve()
         if Path.cwd().is_relative_to(whole) or os.path.ismount(whole):
             raise InputError(f"{path} cannot be replaced as a whole: choose a new folder inside it")
@@ -68,7 +71,7 @@ def check_replaceable(path: Path, *, marker: str) -> None:
         elif path.exists():
             raise InputError(f"{path} is a file: choose a directory for the output")
         parent = next(folder for folder in whole.parents if folder.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
+        if not _takes_files(parent):
             raise InputError(f"{parent} is not writable: choose another output path")
 
 
@@ -88,8 +91,17 @@ def _swap(staging: Path, path: Path) -> None:
         shutil.rmtree(previous, ignore_errors=True)
 
 
+def _takes_files(folder: Path) -> bool:
+    """Try it: permission bits say nothing to root, and nothing of /proc or a read-only file system."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".edgewise-"):
+            return True
+    except OSError:
+        return False
+
+
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into one sentence that names the path."""
     try:
         yield

@@ -53,7 +53,7 @@ def _run() -> int:
         error.show()
         return InputError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("edgewise: interrupted; finished candidates stay in the cache for the next run", err=True)
+        click.echo("edgewise: interrupted", err=True)
         return INTERRUPTED
     except ModuleNotFoundError as error:
         click.echo(f"edgewise: {missing_extra(error.name or 'a library', 'lab')}", err=True)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 
 @click.command()
@@ -19,13 +18,14 @@ import msgspec
 def command(config: Path, out: Path | None, cache: Path | None, *, as_json: bool) -> None:
     """Build measured, verified, chosen variants: a bundle and a report."""
     from edgewise.cli.progress import watching
-    from edgewise.cli.tables import outcome
+    from edgewise.cli.tables import as_document, outcome
     from edgewise.facade import build
+    from edgewise.lab.cache import default_folder
 
-    with watching(quiet=as_json) as watcher:
+    with watching(quiet=as_json, cache=cache or default_folder()) as watcher:
         built = build(config, out, cache=cache, watcher=watcher)
     if as_json:
-        click.echo(msgspec.json.encode(built.result))
+        click.echo(as_document(built))
     else:
         outcome(built)
     sys.exit(built.result.exit_code)

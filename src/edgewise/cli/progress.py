@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
+from edgewise.errors import INTERRUPTED
 from edgewise.lab.pipeline import Silent, Watcher
 
 __all__ = ["watching"]
@@ -57,13 +59,22 @@ class Bar:
 
 
 @contextmanager
-def watching(*, quiet: bool) -> Iterator[Watcher]:
-    """Yield the watcher that suits where the output goes."""
-    if quiet:
-        yield Silent()
-    elif sys.stderr.isatty():
-        bar = Bar()
-        with bar.progress:
-            yield bar
-    else:
-        yield Lines()
+def watching(*, quiet: bool, cache: Path) -> Iterator[Watcher]:
+    """Yield the watcher that suits where the output goes; on Ctrl-C say where finished work is kept."""
+    try:
+        with _watcher(quiet=quiet) as watcher:
+            yield watcher
+    except KeyboardInterrupt:
+        kept = f"finished candidates stay in {cache} and are used on the next run"
+        click.echo(f"edgewise: interrupted; {kept}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _watcher(*, quiet: bool) -> Iterator[Watcher]:
+    if quiet or not sys.stderr.isatty():
+        yield Silent() if quiet else Lines()
+        return
+    bar = Bar()
+    with bar.progress:
+        yield bar

@@ -23,14 +23,15 @@ def command(bundle: Path, given: str, tier: str | None, *, as_json: bool) -> Non
     """Answer on this machine, with route and reason."""
     with open_bundle(bundle, tier=tier) as model:
         answer = model(_input(model, given))
-    click.echo(_as_json(answer) if as_json else _as_text(answer))
+    click.echo(_as_json(answer) if as_json else as_text(answer))
 
 
 def _input(model: Model, given: str) -> Any:
     steps = model.bundle.model.pre
-    if given.endswith(".npz"):
+    text = any(isinstance(step, Tokenize) for step in steps)
+    if given.endswith(".npz") and (Path(given).is_file() or not text):
         return _tensors(Path(given))
-    if any(isinstance(step, Tokenize) for step in steps):
+    if text:
         return given
     if any(isinstance(step, Image) for step in steps):
         return _existing(Path(given))
@@ -38,10 +39,11 @@ def _input(model: Model, given: str) -> Any:
 
 
 def _tensors(path: Path) -> dict[str, Any]:
+    _existing(path)
     try:
-        with np.load(_existing(path), allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged archive may raise nearly anything
         raise InputError(f"{path} cannot be read as .npz: {error}") from error
 
 
@@ -51,7 +53,8 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _as_text(answer: Answer) -> str:
+def as_text(answer: Answer) -> str:
+    """Return the answer on the first line, and on the second where it came from."""
     if answer.value is not None:
         first = f"{answer.value} {answer.confidence:.2f}" if answer.confidence is not None else answer.value
     else:

@@ -8,13 +8,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from edgewise.bundle.evidence import Figure
 from edgewise.facade import Build
 from edgewise.lab.profile import Profile
-from edgewise.lab.result import CandidateRow
+from edgewise.lab.result import BuildResult, CandidateRow
+from edgewise.report import format as fmt
 from edgewise.report.words import opening
 
-__all__ = ["inspection", "outcome"]
+__all__ = ["as_document", "inspection", "outcome"]
+
+
+def as_document(built: Build) -> bytes:
+    """Return the result as JSON, as in report.json."""
+    return msgspec.json.encode(built.result)
 
 
 def outcome(built: Build) -> None:
@@ -22,12 +27,13 @@ def outcome(built: Build) -> None:
     result = built.result
     table = _table("candidate", "size", "p50", "quality", "int8 ops", "floor")
     for row in sorted(result.candidates, key=_by_latency):
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row, result.metric))
     _print(table)
+    click.echo(_evidence(result) + "\n")
     tiers = _table("tier", "share", "gets", "goals")
     for tier in result.tiers:
         goals = ", ".join(f"{goal.asked}: {goal.verdict}" for goal in tier.goals)
-        tiers.add_row(tier.name, f"{100 * tier.share:.0f} %", tier.chosen or "nothing", goals)
+        tiers.add_row(tier.name, fmt.share(tier.share), tier.chosen or "nothing", goals)
     _print(tiers)
     for tier in result.tiers:
         if tier.reachable:
@@ -40,7 +46,8 @@ def inspection(found: Profile) -> None:
     """Print a profile."""
     click.echo(f"MACs {found.macs:,}   parameters {found.parameters:,}")
     click.echo(
-        f"activations {_mb(found.activation_bytes)}, at most {_mb(found.peak_activation_bytes)} alive at once"
+        f"activations {fmt.size(found.activation_bytes)}, "
+        f"at most {fmt.size(found.peak_activation_bytes)} alive at once"
     )
     for title, counts in (
         ("MACs by kind", found.macs_by_kind),
@@ -59,7 +66,15 @@ def inspection(found: Profile) -> None:
         click.echo(f"assumed: {assumption}")
 
 
-def _cells(row: CandidateRow) -> tuple[str, ...]:
+def _evidence(result: BuildResult) -> str:
+    """Say which word the figures of the table have, and where they come from."""
+    rows = [row for row in result.candidates if row.status == "ok"]
+    words = sorted({str(figure.evidence) for row in rows for figure in row.figures.values()})
+    on = next((row.figures["p50"].on for row in rows if row.figures["p50"].on), "this machine")
+    return f"Figures: {' or '.join(words)}, on {on}; quality is that of the search split."
+
+
+def _cells(row: CandidateRow, metric: str) -> tuple[str, ...]:
     if row.status == "failed":
         return row.id, "", "", "", "", f"failed: {row.reason}"
     figures = row.figures
@@ -67,9 +82,9 @@ def _cells(row: CandidateRow) -> tuple[str, ...]:
     floor = "holds" if row.holds_floor else "does not hold"
     return (
         row.id,
-        _mb(figures["size"].value or 0),
-        _ms(figures["p50"]),
-        _quality(figures["quality"]),
+        fmt.number_of(figures["size"]),
+        fmt.figure(figures["p50"]),
+        fmt.number_of(figures["quality"], metric),
         operators,
         floor,
     )
@@ -77,20 +92,6 @@ def _cells(row: CandidateRow) -> tuple[str, ...]:
 
 def _by_latency(row: CandidateRow) -> float:
     return row.figures["p50"].value or float("inf")
-
-
-def _ms(figure: Figure) -> str:
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.2f} ms"
-    return f"{figure.value:.2f} ms ({figure.low:.2f} to {figure.high:.2f})"
-
-
-def _quality(figure: Figure) -> str:
-    return f"{100 * (figure.value or 0):.2f} %" if figure.unit == "share" else f"{figure.value:.4g}"
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:.2f} MB"
 
 
 def _table(*columns: str) -> Table:

@@ -20,6 +20,7 @@ def command(bundle: Path, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(checked))
         return
     click.echo(f"{bundle}: {checked.artifacts} artifacts as written, signing: {checked.signing}")
+    click.echo(f"  pre-processing: {checked.preprocessing}")
     for check in checked.variants:
         if check.difference is None:
             click.echo(f"  {check.variant}: not run ({check.note})")

@@ -7,7 +7,7 @@ run the session, follow the declared post-processing, wrap the result.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +22,7 @@ from edgewise.bundle.manifest import ModelEntry, TensorSpec, TierEntry, Variant
 from edgewise.bundle.processing import Answered, postprocessor, preprocessor
 from edgewise.bundle.steps import portable
 from edgewise.bundle.store import Bundle
-from edgewise.errors import DeviceError, InputError, ToolchainError
+from edgewise.errors import DeviceError, EdgewiseError, InputError
 
 __all__ = ["Answer", "Model", "open_bundle", "pick"]
 
@@ -60,7 +60,10 @@ class Model:
         self._post = postprocessor(model.post, bundle.main_file) if model.post else None
 
     def __call__(self, inputs: Any) -> Answer:
-        """Answer one request. Raises InputError naming the input that does not fit the model."""
+        """Answer one request.
+
+        Raises InputError naming the input that does not fit the model, DeviceError when the runtime fails on it.
+        """
         if not isinstance(inputs, Mapping):
             inputs = self._preprocess(inputs)
         checks = self._checks
@@ -72,7 +75,12 @@ class Model:
                 self._refuse_names(inputs)
             elif not check.fits(array):
                 check.refuse(array)
-        outputs = self._run(inputs)
+        try:
+            outputs = self._run(inputs)
+        except EdgewiseError:
+            raise
+        except Exception as error:  # runtimes raise a dozen unrelated types
+            raise DeviceError(f"{self._id} failed on this input: {_one_line(error)}") from error
         if self._post is None:
             return Answer(outputs, "device", self.reason, None, None, self._id)
         answered: Answered = self._post(outputs)
@@ -118,7 +126,7 @@ class _Check:
         self._fixed = [(axis, size) for axis, size in enumerate(spec.shape) if isinstance(size, int)]
 
     def fits(self, array: Any) -> bool:
-        if type(array) is not np.ndarray or array.ndim != self._rank:
+        if not isinstance(array, np.ndarray) or array.ndim != self._rank:
             return False
         if self._dtype is not None and array.dtype != self._dtype:
             return False
@@ -150,36 +158,49 @@ def open_bundle(path: str | Path, *, tier: str | None = None, threads: int = 0) 
     return Model(bundle, variant, reason, session)
 
 
-def pick(tiers: tuple[TierEntry, ...], model: ModelEntry, name: str | None = None) -> tuple[Variant, str]:
+def pick(tiers: Sequence[TierEntry], model: ModelEntry, name: str | None = None) -> tuple[Variant, str]:
     """Return the variant for this machine and why: its tier's if its runtime is here, else one that runs."""
     here = f"{platform.system().lower()}-{platform.machine().lower()}"
-    if name is not None and all(tier.name != name for tier in tiers):
-        known = ", ".join(tier.name for tier in tiers)
-        raise InputError(f"the bundle has no tier {name!r}: it has {known}")
-    matching = [
-        tier for tier in tiers if tier.name == name or (name is None and tier.platform in (here, "any"))
-    ]
+    matching = _matching(tiers, name, here)
     by_id = {variant.id: variant for variant in model.variants}
     for tier in matching:
-        if tier.variant and _runs(by_id[tier.variant].runtime):
-            return by_id[tier.variant], f"variant of tier {tier.name!r}"
+        variant = by_id.get(tier.variant or "")
+        if variant and not _missing(variant.runtime):
+            return variant, f"variant of tier {tier.name!r}"
+    why = _why_not(matching[0], by_id) if matching else f"no tier for {here}"
     for variant in model.variants:
-        if _runs(variant.runtime):
-            why = (
-                f"the runtime of tier {matching[0].name!r} is not installed"
-                if matching
-                else f"no tier for {here}"
-            )
+        if not _missing(variant.runtime):
             return variant, f"{why}; this variant runs here"
-    wanted = ", ".join(sorted({variant.runtime for variant in model.variants}))
-    raise DeviceError(
-        f"no variant runs on this machine: install one of {wanted} (pip install 'edgewise[{wanted}]')"
-    )
+    reasons = dict.fromkeys(_missing(variant.runtime) or "" for variant in model.variants)
+    raise DeviceError(f"no variant runs on this machine ({why}): {'; '.join(reasons) or 'the bundle has none'}")
 
 
-def _runs(runtime: str) -> bool:
+def _matching(tiers: Sequence[TierEntry], name: str | None, here: str) -> list[TierEntry]:
+    """Return the tier of that name; without a name those that fit this machine, exact platforms first."""
+    if name is None:
+        return [tier for fit in (here, "any") for tier in tiers if tier.platform == fit]
+    named = [tier for tier in tiers if tier.name == name]
+    if not named:
+        known = ", ".join(tier.name for tier in tiers) or "none"
+        raise InputError(f"the bundle has no tier {name!r}; its tiers: {known}")
+    return named
+
+
+def _why_not(tier: TierEntry, by_id: Mapping[str, Variant]) -> str:
+    variant = by_id.get(tier.variant or "")
+    if variant is None:
+        return f"the build chose nothing for tier {tier.name!r}"
+    return f"the runtime of tier {tier.name!r}, {variant.runtime}, is not installed"
+
+
+def _missing(runtime: str) -> str | None:
+    """Return why a runtime cannot be used here, or None."""
     try:
         targets.session(runtime).version()
-    except (ToolchainError, InputError, ImportError):
-        return False
-    return True
+    except (EdgewiseError, ImportError) as error:
+        return str(error)
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

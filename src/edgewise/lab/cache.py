@@ -40,15 +40,23 @@ class Cache:
     @contextmanager
     def fill(self, entry: Path) -> Iterator[Path]:
         """Yield an empty folder beside `entry`, moved into place when the block ends well."""
+        staging = None
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(dir=entry.parent, prefix=".new-"))
-        except OSError as error:
-            message = f"the cache {self.folder} is not writable ({error.strerror}): set EDGEWISE_CACHE to a folder that is"
-            raise InputError(message) from error
-        try:
             yield staging
-            shutil.rmtree(entry, ignore_errors=True)
-            staging.rename(entry)
+            _place(staging, entry)
+        except OSError as error:
+            message = f"the cache {self.folder} is not writable ({error.strerror or error}): free space, or set EDGEWISE_CACHE to another folder"
+            raise InputError(message) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if staging:
+                shutil.rmtree(staging, ignore_errors=True)
+
+
+def _place(staging: Path, entry: Path) -> None:
+    try:
+        staging.rename(entry)
+    except OSError:
+        if not entry.is_dir():  # else another build was first, with the same content
+            raise

@@ -1,4 +1,4 @@
-"""Run one piece of work in a fresh process: it may crash, hang or leak, and costs one row, never the run.
+"""Run work in fresh processes: each may crash, hang or leak, and costs one row, never the run.
 
 The job and its result are JSON files; bulk arrays go through .npz beside them. A worker module calls `serve`.
 """
@@ -11,33 +11,42 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import msgspec
 
+from edgewise.bundle.atomic import DISK_FULL, translated
 from edgewise.errors import EdgewiseError, InputError
 
-__all__ = ["JobError", "run", "serve"]
+__all__ = ["JobError", "run", "serve", "side_by_side"]
 
 J = TypeVar("J")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class JobError(EdgewiseError):
     """A worker failed; the message is the reason that its row shows."""
 
 
-def run(module: str, job: Any, result: type[R], *, timeout: float, scratch: Path) -> R:
+def run(
+    module: str, job: Any, result: type[R], *, timeout: float, scratch: Path, stop: Event | None = None
+) -> R:
     """Run `python -m module` on `job` and return its result.
 
-    Raises JobError with a one-line reason when the worker raises, crashes or takes longer than `timeout` seconds,
-    and InputError when the reason is the user's input (their metric, their data).
+    Raises JobError with a one-line reason when the worker raises, crashes, takes longer than `timeout` seconds or
+    `stop` is set, InputError when the reason is the user's input (their metric, their data), and the worker's
+    OSError when the disk is full: the next worker would fare no better.
     """
-    folder = Path(tempfile.mkdtemp(dir=scratch, prefix="job-"))
-    (folder / "job.json").write_bytes(msgspec.json.encode(job))
+    with translated(scratch):
+        folder = Path(tempfile.mkdtemp(dir=scratch, prefix="job-"))
+        (folder / "job.json").write_bytes(msgspec.json.encode(job))
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, str(folder)],
@@ -48,12 +57,35 @@ def run(module: str, job: Any, result: type[R], *, timeout: float, scratch: Path
             start_new_session=True,
         )
         try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired as error:
-            raise JobError(f"took longer than {timeout:.0f} s and was stopped") from error
+            _wait(process, timeout, stop)
         finally:
             _kill(process)
     return _result(folder, process.returncode, result)
+
+
+def side_by_side(
+    work: Callable[[T], None],
+    items: Sequence[T],
+    *,
+    at_once: int,
+    stop: Event,
+    done: Callable[[T], None],
+) -> None:
+    """Do `work` on every item, `at_once` at a time, and call `done` here as each ends.
+
+    The first error (or Ctrl-C) sets `stop`, waits for what runs, and is raised.
+    """
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        futures = {pool.submit(work, item): item for item in items}
+        for future in as_completed(futures):
+            future.result()
+            done(futures[future])
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def serve(kind: type[J], work: Callable[[J], Any]) -> None:
@@ -65,7 +97,7 @@ def serve(kind: type[J], work: Callable[[J], Any]) -> None:
     except InputError as error:
         document = {"input_error": str(error)}
     except Exception as error:  # noqa: BLE001 - any failure of any toolchain is one row with its reason
-        document = {"error": _first_line(error)}
+        document = {"error": _first_line(error), "disk_full": _disk_full(error)}
         sys.excepthook(type(error), error, error.__traceback__)
     (folder / "result.json").write_bytes(msgspec.json.encode(document))
 
@@ -77,9 +109,22 @@ def _result(folder: Path, code: int, kind: type[R]) -> R:
     document = json.loads(path.read_bytes())
     if "input_error" in document:
         raise InputError(document["input_error"])
+    if number := document.get("disk_full"):
+        raise OSError(number, os.strerror(number))
     if "error" in document:
         raise JobError(document["error"])
     return msgspec.convert(document["result"], kind)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float, stop: Event | None) -> None:
+    until = time.monotonic() + timeout
+    while process.poll() is None:
+        if time.monotonic() > until:
+            raise JobError(f"took longer than {timeout:.0f} s and was stopped")
+        if stop is not None and stop.is_set():
+            raise JobError("stopped, as another failed or the build was interrupted")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(0.5, max(0.01, until - time.monotonic())))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -96,6 +141,15 @@ def _crash(code: int, log: Path) -> str:
     if code < 0:
         return f"crashed with {signal.Signals(-code).name}{last}"
     return f"its process ended with exit code {code}{last}"
+
+
+def _disk_full(error: BaseException | None) -> int | None:
+    """Return the number of the system's refusal to store more, where one is behind `error`."""
+    while error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -182,30 +183,49 @@ def _judge_baseline(shop: Workshop, baseline: Trial, timed: int) -> Judged:
 def _try_all(
     plan: Plan, shop: Workshop, source: Path, reference: Judged, timed: int, watcher: Watcher
 ) -> dict[str, Trial]:
+    """Build every candidate, then judge each; whatever fails becomes its reason."""
     wanted = {name for tier in plan.config.tiers for name in tier.runtimes} | {RUNTIME}
     found = candidates(targets=sorted(wanted), transformer=is_transformer(plan.model.proto))
-    watcher.stage("Trying candidates", len(found))
-    trials = {}
-    for candidate in found:
-        trial = _try(shop, candidate, source, reference, timed)
-        trials[trial.id] = trial
-        watcher.step(f"{trial.id}: {trial.reason or 'runs'}")
-    return trials
+    trials = [Trial(candidate, candidate.id) for candidate in found]
+    _build_all(shop, trials, source, watcher)
+    watcher.stage("Judging on the search split", len(trials))
+    for trial in trials:
+        with _reasoned(trial):
+            if trial.built:
+                target = trial.candidate.target
+                trial.judged = shop.judge(trial.built, target, "search", reference=reference, timed=timed)
+        watcher.step(f"{trial.id}: {trial.reason or 'answers'}")
+    return {trial.id: trial for trial in trials}
 
 
-def _try(shop: Workshop, candidate: Candidate, source: Path, reference: Judged, timed: int) -> Trial:
-    """Build and judge one candidate; whatever fails becomes its reason."""
-    trial = Trial(candidate, candidate.id)
+def _build_all(shop: Workshop, trials: list[Trial], source: Path, watcher: Watcher) -> None:
+    watcher.stage("Building candidates", len(trials))
+    shop.store("calibration")
+
+    def build(trial: Trial) -> None:
+        with _reasoned(trial):
+            trial.built = shop.build(trial.candidate, source)
+
+    jobs.side_by_side(
+        build,
+        trials,
+        at_once=machine.builders(shop.plan.model.size),
+        stop=shop.stop,
+        done=lambda trial: watcher.step(f"{trial.id}: {trial.reason or 'built'}"),
+    )
+
+
+@contextmanager
+def _reasoned(trial: Trial) -> Iterator[None]:
+    """Make a failure the trial's reason, and add up the time; the user's own mistakes stop the build."""
     start = time.monotonic()
     try:
-        trial.built = shop.build(candidate, source)
-        trial.judged = shop.judge(trial.built, candidate.target, "search", reference=reference, timed=timed)
+        yield
     except InputError:
         raise
     except EdgewiseError as error:
         trial.reason = str(error)
-    trial.seconds = time.monotonic() - start
-    return trial
+    trial.seconds += time.monotonic() - start
 
 
 def _apply_floors(plan: Plan, trials: Mapping[str, Trial], reference: Judged) -> None:

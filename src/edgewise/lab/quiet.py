@@ -12,6 +12,7 @@ import importlib
 import io
 import logging
 import tempfile
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,13 +34,15 @@ def quiet(work: Path) -> Iterator[None]:
     raised as ever. It changes the whole process: build one artifact at a time in one process.
     """
     no_telemetry()
-    disabled, temporary = logging.root.manager.disable, tempfile.tempdir
+    disabled, temporary, uuid1 = logging.root.manager.disable, tempfile.tempdir, uuid.uuid1
     logging.disable(logging.CRITICAL)
     tempfile.tempdir = str(work)
+    # onnx names temporary files by it, and it opens sockets to read the network card's address.
+    uuid.uuid1 = lambda *_, **__: uuid.uuid4()  # type: ignore[assignment]
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(disabled)
-        tempfile.tempdir = temporary
+        tempfile.tempdir, uuid.uuid1 = temporary, uuid1

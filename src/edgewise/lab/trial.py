@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -61,13 +62,17 @@ class Judged:
 
 
 class Workshop:
-    """Builds and judges candidates of one plan, each in a fresh process, through the cache."""
+    """Builds and judges candidates of one plan, each in a fresh process, through the cache.
+
+    Builds may run side by side, until `stop` is set; whatever is timed runs alone.
+    """
 
     def __init__(self, plan: Plan, cache: Cache, scratch: Path) -> None:
         self.plan = plan
         self.cache = cache
         self.scratch = scratch
         self.threads = plan.config.measure.threads or 1
+        self.stop = Event()
         self._stores: dict[str, tuple[Path, str]] = {}
 
     @property
@@ -105,7 +110,12 @@ class Workshop:
                     candidate, str(source), str(self.store("calibration")), str(folder / "files")
                 )
                 done = jobs.run(
-                    compressor.__name__, job, compressor.Done, timeout=self.timeout, scratch=self.scratch
+                    compressor.__name__,
+                    job,
+                    compressor.Done,
+                    timeout=self.timeout,
+                    scratch=self.scratch,
+                    stop=self.stop,
                 )
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))
         done = msgspec.json.decode((entry / "built.json").read_bytes(), type=compressor.Done)

@@ -53,10 +53,10 @@ def candidates(*, targets: Collection[str], transformer: bool) -> tuple[Candidat
 def _onnxruntime(transformer: bool) -> Iterator[Method]:
     yield from (Original(), Fp16(), WeightInt8())
     yield from (DynamicInt8(), DynamicInt8(per_channel=True))
-    # Not "entropy": with its default bins ONNX Runtime tries one threshold, and the file is that of "minmax".
     for per_channel in (False, True):
         yield StaticInt8(calibration="minmax", per_channel=per_channel)
         yield StaticInt8(calibration="percentile", per_channel=per_channel)
+        yield StaticInt8(calibration="entropy", per_channel=per_channel)
     yield NncfPtq()
     if transformer:
         yield NncfPtq(transformer=True)

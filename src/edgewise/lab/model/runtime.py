@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
+
+import edgewise.targets.onnxruntime  # noqa: F401  # switches telemetry off, so it comes before the library
+
+# isort: split
+import onnxruntime as ort
 
 __all__ = ["open_session", "reason", "run", "too_new"]
 

@@ -1,0 +1,97 @@
+"""The artifacts of a finished build, rebuilt from the recipes in its report; the cache hands out what it still has.
+
+Each must have the digest that the report names: what is timed again is what was chosen among.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+
+from benchmarks.demos import Finished
+from benchmarks.method import NotMeasuredError
+from edgewise.bundle.store import artifact_of
+from edgewise.errors import EdgewiseError
+from edgewise.lab import config as configuration
+from edgewise.lab.cache import Cache, default_folder
+from edgewise.lab.compress.recipe import Candidate, Method
+from edgewise.lab.config import Config
+from edgewise.lab.model.simplify import simplify
+from edgewise.lab.plan import Plan, prepare
+from edgewise.lab.result import CandidateRow
+from edgewise.lab.trial import Workshop
+
+__all__ = ["Artifacts"]
+
+SIMPLIFY_CHECKED_ON = 4  # calibration samples, as in edgewise.lab.pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """Finds the files of one build's candidates, and its search samples."""
+
+    found: Finished
+    plan: Plan
+    shop: Workshop
+    source: Path
+
+    @classmethod
+    def of(cls, found: Finished, scratch: Path) -> Artifacts:
+        """Read the project as the build did. Raises NotMeasuredError when it cannot be read."""
+        try:
+            plan = prepare(configuration.load(found.config))
+        except EdgewiseError as error:
+            raise NotMeasuredError(str(error)) from error
+        feeds = [sample.inputs for sample in plan.splits.calibration[:SIMPLIFY_CHECKED_ON]]
+        source = scratch / "source.onnx"
+        onnx.save(simplify(plan.model, feeds).model, source)
+        return cls(found, plan, Workshop(plan, Cache(default_folder()), scratch), source)
+
+    @property
+    def config(self) -> Config:
+        """What the build was asked for."""
+        return self.plan.config
+
+    def file(self, row: CandidateRow) -> Path:
+        """Return the file a runtime opens. Raises NotMeasuredError when it is not the one that was judged."""
+        if row.id == self.found.result.original:
+            path = self.plan.model.path
+            digest = artifact_of("onnx", [(path.name, path)]).digest
+        else:
+            candidate = Candidate(msgspec.convert(row.recipe, Method), row.target)
+            try:
+                built = self.shop.build(candidate, self.source)
+            except EdgewiseError as error:
+                raise NotMeasuredError(str(error)) from error
+            path, digest = built.main, built.artifact.digest
+        if digest != row.artifact:
+            raise NotMeasuredError(
+                f"{row.id} rebuilds to other bytes than the report names: build the demo again"
+            )
+        return path
+
+    def samples(self, count: int, path: Path) -> Path:
+        """Write `count` search samples, spread evenly over the split, for the timing processes."""
+        search = self.plan.splits.search
+        picked = [search[int(i)] for i in np.linspace(0, len(search) - 1, min(count, len(search)))]
+        arrays = {f"{i}/{name}": a for i, sample in enumerate(picked) for name, a in sample.inputs.items()}
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # the stub takes only allow_pickle by keyword
+        return path
+
+
+def distinct(rows: Sequence[CandidateRow], first: str) -> tuple[list[CandidateRow], dict[str, str]]:
+    """Return one row per file and target, `first` before its like, and who is the twin of whom."""
+    seen: dict[tuple[str | None, str], str] = {}
+    kept, twins = [], {}
+    for row in sorted(rows, key=lambda row: row.id != first):
+        twin = seen.setdefault((row.artifact, row.target), row.id)
+        if twin == row.id:
+            kept.append(row)
+        else:
+            twins[row.id] = twin
+    return kept, twins

@@ -1,0 +1,74 @@
+"""A process that times one artifact in its bare runtime: nothing of edgewise loads it, runs it or keeps time.
+
+It warms up with one pass over the very samples that it then times, so every shape has been seen once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+Feeds = dict[str, Any]
+
+
+def measure(file: str, target: str, threads: int, samples: str) -> float:
+    """Return the median ms over the samples."""
+    importlib.import_module(f"edgewise.targets.{target}")  # only to silence the runtime's telemetry
+    run = LOADERS[target](file, threads)
+    feeds = _read(samples)
+    for one in feeds:
+        run(one)
+    times = []
+    for one in feeds:
+        start = time.perf_counter_ns()
+        run(one)
+        times.append(time.perf_counter_ns() - start)
+    return statistics.median(times) / 1e6
+
+
+def _read(path: str) -> list[Feeds]:
+    """Read arrays named `<number>/<input>`."""
+    feeds: dict[int, Feeds] = {}
+    with np.load(path, allow_pickle=False) as file:
+        for key in file.files:
+            number, _, name = key.partition("/")
+            feeds.setdefault(int(number), {})[name] = file[key]
+    return [feeds[number] for number in sorted(feeds)]
+
+
+def _onnxruntime(file: str, threads: int) -> Callable[[Feeds], Any]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return partial(session.run, None)
+
+
+def _openvino(file: str, threads: int) -> Callable[[Feeds], Any]:
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",  # what was verified, also where the CPU has bfloat16
+    }
+    compiled = openvino.Core().compile_model(file, "CPU", settings)
+    return partial(compiled.create_infer_request().infer, share_inputs=True)
+
+
+LOADERS = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(**json.loads(sys.argv[1]))))
