@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from benchmarks import choice, demos, imports, overhead
-from benchmarks.method import NotMeasuredError, Options
+from benchmarks.method import Options
 from benchmarks.table import Result, keep, missing, show
+from edgewise.errors import EdgewiseError
 
 BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "overhead": overhead.run,
@@ -49,7 +50,7 @@ def main(names: tuple[str, ...], demo_out: Path, out: Path, rounds: int | None, 
 def _run(name: str, options: Options, out: Path) -> Result:
     try:
         result = BENCHMARKS[name](options)
-    except NotMeasuredError as error:
+    except EdgewiseError as error:
         result = Result((missing(name, str(error)),))
     show(name, result)
     keep(name, result, out)

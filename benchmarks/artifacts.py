@@ -16,19 +16,17 @@ import onnx
 from benchmarks.demos import Finished
 from benchmarks.method import NotMeasuredError
 from edgewise.bundle.store import artifact_of
-from edgewise.errors import EdgewiseError
 from edgewise.lab import config as configuration
 from edgewise.lab.cache import Cache, default_folder
 from edgewise.lab.compress.recipe import Candidate, Method
-from edgewise.lab.config import Config
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow
-from edgewise.lab.trial import Workshop
+from edgewise.lab.workshop import Workshop
 
-__all__ = ["Artifacts"]
+__all__ = ["Artifacts", "distinct"]
 
-SIMPLIFY_CHECKED_ON = 4  # calibration samples, as in edgewise.lab.pipeline
+SIMPLIFY_CHECKED_ON = 4  # calibration samples, as in edgewise.lab.attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +40,12 @@ class Artifacts:
 
     @classmethod
     def of(cls, found: Finished, scratch: Path) -> Artifacts:
-        """Read the project as the build did. Raises NotMeasuredError when it cannot be read."""
-        try:
-            plan = prepare(configuration.load(found.config))
-        except EdgewiseError as error:
-            raise NotMeasuredError(str(error)) from error
+        """Read the project as the build did."""
+        plan = prepare(configuration.load(found.config))
         feeds = [sample.inputs for sample in plan.splits.calibration[:SIMPLIFY_CHECKED_ON]]
         source = scratch / "source.onnx"
         onnx.save(simplify(plan.model, feeds).model, source)
         return cls(found, plan, Workshop(plan, Cache(default_folder()), scratch), source)
-
-    @property
-    def config(self) -> Config:
-        """What the build was asked for."""
-        return self.plan.config
 
     def file(self, row: CandidateRow) -> Path:
         """Return the file a runtime opens. Raises NotMeasuredError when it is not the one that was judged."""
@@ -64,10 +54,7 @@ class Artifacts:
             digest = artifact_of("onnx", [(path.name, path)]).digest
         else:
             candidate = Candidate(msgspec.convert(row.recipe, Method), row.target)
-            try:
-                built = self.shop.build(candidate, self.source)
-            except EdgewiseError as error:
-                raise NotMeasuredError(str(error)) from error
+            built = self.shop.build(candidate, self.source)
             path, digest = built.main, built.artifact.digest
         if digest != row.artifact:
             raise NotMeasuredError(

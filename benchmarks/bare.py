@@ -7,31 +7,51 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Feeds = dict[str, Any]
 
+_STAT = Path("/proc/stat")
 
-def measure(file: str, target: str, threads: int, samples: str) -> float:
-    """Return the median ms over the samples."""
+
+def measure(file: str, target: str, threads: int, samples: str) -> dict[str, float]:
+    """Return the median ms over the samples, and the share of the machine that others took meanwhile."""
     importlib.import_module(f"edgewise.targets.{target}")  # only to silence the runtime's telemetry
     run = LOADERS[target](file, threads)
     feeds = _read(samples)
     for one in feeds:
         run(one)
     times = []
+    before = _others()
     for one in feeds:
         start = time.perf_counter_ns()
         run(one)
         times.append(time.perf_counter_ns() - start)
-    return statistics.median(times) / 1e6
+    return {"p50": statistics.median(times) / 1e6, "others": _share(before, _others())}
+
+
+def _others() -> tuple[float, float]:
+    """Return the CPU seconds that other processes took so far, and those that there were."""
+    if not _STAT.exists():
+        return 0.0, 0.0  # not known: only Linux tells
+    ticks = [int(word) for word in _STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    seconds = [tick / os.sysconf("SC_CLK_TCK") for tick in ticks]
+    idle = seconds[3] + seconds[4]  # proc(5): user nice system idle iowait irq softirq steal
+    return sum(seconds) - idle - time.process_time(), sum(seconds)
+
+
+def _share(before: tuple[float, float], after: tuple[float, float]) -> float:
+    passed = after[1] - before[1]
+    return max(0.0, after[0] - before[0]) / passed if passed else 0.0
 
 
 def _read(path: str) -> list[Feeds]:

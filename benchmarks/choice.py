@@ -1,21 +1,23 @@
-"""Is any single candidate that meets the goal faster than the choice?
+"""Is any single candidate that meets the goals faster than the choice?
 
 All of them are timed again: own clock, bare runtimes, fresh processes, interleaved rounds, search samples. One is
-faster when the whole interval of its ratio to the choice, round by round, lies below one.
+faster when the whole interval of its ratio to the choice, round by round, lies below one. That none is faster is
+shown only where the intervals are narrow enough to have told.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.artifacts import Artifacts, distinct
+from benchmarks.contest import Contender, Contest, Times, hold
 from benchmarks.demos import DEMOS, Demo, Finished, find
-from benchmarks.method import NotMeasuredError, Options, fresh, median, orders, place, ratios, say
+from benchmarks.method import Options
 from benchmarks.table import Detail, Reached, Result, Row, at_most, missing
 from edgewise.bundle.evidence import Figure
+from edgewise.errors import EdgewiseError
 from edgewise.lab.choose.choice import figures_for
 from edgewise.lab.result import CandidateRow
 from edgewise.report import format as words
@@ -23,95 +25,73 @@ from edgewise.report import format as words
 __all__ = ["run"]
 
 ROUNDS = 9
-SCREENED = 3  # rounds after which a candidate that was SLOWER in each of them is not timed again
-SLOWER = 1.5
-TIMED_MS, FEWEST, MOST = 1500.0, 30, 200
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Who is timed: the choice, the original and every candidate that holds the floor on search.
-
-    `misses` names the other goals that a candidate is further from than the choice: it is timed, but is no rival.
-    """
-
-    found: Finished
-    chosen: str
-    files: dict[str, Path]
-    targets: dict[str, str]
-    misses: dict[str, str]
-    samples: Path
-    count: int
-
-    @property
-    def original(self) -> str:
-        """The user's own file, in ONNX Runtime."""
-        return self.found.result.original
-
-
-@dataclass(slots=True)
-class Times:
-    """ms per round of each; why one could not be timed."""
-
-    ms: dict[str, list[float]]
-    failed: dict[str, str] = field(default_factory=dict)
+TIMED_MS, FEWEST, MOST = 1000.0, 30, 150
+TOLD = 0.90  # an interval that reaches below this could hide a candidate that is faster
+AIM = "none < 1 beyond its interval"
+COLUMNS = ("candidate", "rounds", "p50", "over the choice", "so it is", "no rival: misses")
 
 
 def run(options: Options) -> Result:
-    """Time the field of every demo; one that is not there is a row that says so."""
+    """Time the candidates of every demo; one that is not there is a row that says so."""
     result = Result(())
     for demo in DEMOS:
         try:
             result += _one(demo, options)
-        except NotMeasuredError as error:
-            result += Result((missing(f"{demo.model}: other candidates over the choice", str(error)),))
+        except EdgewiseError as error:
+            result += Result((missing(_title(demo), str(error)),))
     return result
 
 
 def _one(demo: Demo, options: Options) -> Result:
     found = find(demo, options)
     with tempfile.TemporaryDirectory(prefix="edgewise-bench-") as scratch:
-        entered, twins, failed = _enter(found, Path(scratch))
-        times = _time(entered, options.rounds or ROUNDS)
+        contest, failed, twins = _enter(found, Path(scratch))
+        times = hold(contest, options.rounds or ROUNDS)
     times.failed.update(failed)
-    figures = {name: _over_choice(entered, times, name) for name in times.ms}
-    rows = (_summary(entered, times, figures), _gain(entered, times))
-    readings = {f"{demo.name} {name} ms": values for name, values in times.ms.items()}
-    return Result(rows, (_detail(entered, times, figures, twins),), readings)
+    figures = {name: times.over(name, contest.chosen) for name in times.ms}
+    return Result(
+        rows=(_summary(demo, times, figures), _gain(demo, times)),
+        details=(_detail(demo, times, figures, twins),),
+        readings={f"{demo.name} {name} ms": values for name, values in times.ms.items()},
+    )
 
 
-def _enter(found: Finished, scratch: Path) -> tuple[Field, dict[str, str], dict[str, str]]:
-    """Return the field, the twins that share a file with another, and those whose file could not be had."""
-    tier, result = found.here, found.result
-    assert tier.chosen is not None
+def _enter(found: Finished, scratch: Path) -> tuple[Contest, dict[str, str], dict[str, str]]:
+    """Return the contest; whose file could not be had, and why; and who shares a file with whom."""
+    result, chosen = found.result, found.chosen
     artifacts = Artifacts.of(found, scratch)
-    able = [
-        row
-        for row in result.candidates
-        if row.id in (tier.chosen, result.original)
-        or (row.status == "ok" and row.holds_floor and row.target in tier.runtimes)
-    ]
-    rows, twins = distinct(able, tier.chosen)
-    files, failed = {}, {}
+    rows, twins = distinct(_able(found), chosen)
+    misses = _misses(artifacts, rows, chosen)
+    contenders: dict[str, Contender] = {}
+    failed: dict[str, str] = {}
     for row in rows:
         try:
-            files[row.id] = artifacts.file(row)
-        except NotMeasuredError as error:
+            contenders[row.id] = Contender(artifacts.file(row), row.target, misses.get(row.id, ""))
+        except EdgewiseError as error:
+            if row.id in (chosen, result.original):
+                raise
             failed[row.id] = str(error)
-    for needed in (tier.chosen, result.original):
-        if needed in failed:
-            raise NotMeasuredError(failed[needed])
     count = _count(result.row(result.original))
-    entered = Field(
-        found=found,
-        chosen=tier.chosen,
-        files=files,
-        targets={row.id: row.target for row in rows},
-        misses=_misses(artifacts, rows, tier.chosen),
+    contest = Contest(
+        name=found.demo.name,
+        contenders=contenders,
+        chosen=chosen,
+        original=result.original,
         samples=artifacts.samples(count, scratch / "timed.npz"),
         count=count,
+        threads=result.threads,
     )
-    return entered, twins, failed
+    return contest, failed, twins
+
+
+def _able(found: Finished) -> list[CandidateRow]:
+    """Return the rows that hold the floor on search and run here; the choice and the original in any case."""
+    return [
+        row
+        for row in found.result.candidates
+        if row.id in (found.chosen, found.result.original)
+        or (row.status == "ok" and row.holds_floor and row.target in found.here.runtimes)
+    ]
 
 
 def _count(original: CandidateRow) -> int:
@@ -121,106 +101,88 @@ def _count(original: CandidateRow) -> int:
 
 
 def _misses(artifacts: Artifacts, rows: Sequence[CandidateRow], chosen: str) -> dict[str, str]:
-    """Name the goals each candidate misses or does not show, where they are more than the choice's."""
-    name = artifacts.found.here.name
-    tier = next(tier for tier in artifacts.config.tiers if tier.name == name)
-    limits = artifacts.config.goals[name].limits
-    short = {
-        row.id: [k for k, limit in limits.items() if limit.judge(figures_for(row, tier)) != "met"]
-        for row in rows
+    """Name the goals that a row misses or does not show, for the rows that are further from them than the choice."""
+    config, here = artifacts.plan.config, artifacts.found.here.name
+    tier = next(tier for tier in config.tiers if tier.name == here)
+    missed: dict[str, list[str]] = {}
+    unshown: dict[str, list[str]] = {}
+    for row in rows:
+        figures = figures_for(row, tier)
+        verdicts = {kind: limit.judge(figures) for kind, limit in config.goals[here].limits.items()}
+        missed[row.id] = [kind for kind, verdict in verdicts.items() if verdict == "missed"]
+        unshown[row.id] = [kind for kind, verdict in verdicts.items() if verdict == "not shown"]
+    distance = {row.id: (len(missed[row.id]), len(unshown[row.id])) for row in rows}
+    return {
+        name: ", ".join((*missed[name], *(f"{kind} (not shown)" for kind in unshown[name])))
+        for name in distance
+        if distance[name] > distance[chosen]
     }
-    return {row: ", ".join(kinds) for row, kinds in short.items() if len(kinds) > len(short[chosen])}
 
 
-def _time(entered: Field, rounds: int) -> Times:
-    times = Times({name: [] for name in entered.files})
-    always = {entered.chosen, entered.original}
-    active = set(entered.files)
-    for number, order in enumerate(orders(list(entered.files), rounds), 1):
-        for name in order:
-            if name in active and not _read(entered, name, times):
-                if name in always:
-                    raise NotMeasuredError(f"{name} cannot be timed: {times.failed[name]}")
-                active.remove(name)
-        if number == SCREENED:
-            active = {name for name in active if name in always or not _is_slow(entered, times, name)}
-        say(f"choice {entered.found.demo.name}: round {number} of {rounds}, {len(active)} candidates")
-    return times
+def _title(demo: Demo) -> str:
+    return f"{demo.model}: fastest other candidate, over the choice"
 
 
-def _read(entered: Field, name: str, times: Times) -> bool:
-    """Time one candidate once; one that fails drops out with its reason."""
-    job = {
-        "file": str(entered.files[name]),
-        "target": entered.targets[name],
-        "threads": entered.found.result.threads,
-        "samples": str(entered.samples),
+def _summary(demo: Demo, times: Times, figures: Mapping[str, Figure]) -> Row:
+    contest = times.contest
+    rivals = {
+        name: figure
+        for name, figure in figures.items()
+        if name != contest.chosen and not contest.contenders[name].misses
     }
-    try:
-        times.ms[name].append(float(fresh("-m", "benchmarks.bare", job=job)))
-    except NotMeasuredError as error:
-        times.failed[name] = str(error)
-        times.ms.pop(name)
-        return False
-    return True
-
-
-def _is_slow(entered: Field, times: Times, name: str) -> bool:
-    return min(ratios(times.ms[name], times.ms[entered.chosen])) > SLOWER
-
-
-def _over_choice(entered: Field, times: Times, name: str) -> Figure:
-    on = place(entered.found.result.threads)
-    return median(ratios(times.ms[name], times.ms[entered.chosen]), "ratio", on)
-
-
-def _summary(entered: Field, times: Times, figures: Mapping[str, Figure]) -> Row:
-    title = f"{entered.found.demo.model}: fastest other candidate that meets the goal, over the choice"
-    rivals = {n: f for n, f in figures.items() if n != entered.chosen and n not in entered.misses}
-    lost = [name for name in times.failed if name not in entered.misses]
     if not rivals:
-        return missing(title, "no other candidate that meets the goal could be timed")
+        reached, why = _judged(rivals, times)
+        return Row(
+            _title(demo),
+            f"no other candidate meets the goals{why}",
+            AIM,
+            Figure.none("ratio"),
+            "none",
+            reached,
+        )
     best = min(rivals, key=lambda name: rivals[name].value or 0.0)
-    faster = [name for name, figure in rivals.items() if _word(figure) == "faster"]
+    reached, why = _judged(rivals, times)
     how = (
-        f"{best} over {entered.chosen}; p50 of {entered.count} search samples, bare runtimes, "
-        f"{len(times.ms[entered.chosen])} rounds, {len(rivals)} candidates"
+        f"{best}; {len(rivals)} others meet the goals; p50 of {contest.count} search samples, bare runtimes, "
+        f"{len(times.ms[contest.chosen])} rounds, {times.disturbed} readings disturbed by others{why}"
     )
+    return Row(_title(demo), how, AIM, rivals[best], words.figure(rivals[best]), reached)
+
+
+def _judged(rivals: Mapping[str, Figure], times: Times) -> tuple[Reached, str]:
+    faster = [name for name, figure in rivals.items() if _word(figure) == "faster"]
     if faster:
-        how += f"; faster: {', '.join(faster)}"
-    elif lost:
-        how += f"; could not be timed: {', '.join(lost)}"
-    reached: Reached = "no" if faster else "not measured" if lost else "yes"
-    return Row(
-        title, how, "none below 1 beyond its interval", rivals[best], words.figure(rivals[best]), reached
-    )
+        return "no", f"; faster: {', '.join(faster)}"
+    if times.failed:
+        return "not measured", f"; could not be timed: {', '.join(times.failed)}"
+    if any((figure.low or 0.0) < TOLD for figure in rivals.values()):
+        return "not shown", "; they vary too much to tell: try more --rounds or a quieter machine"
+    return "yes", ""
 
 
-def _gain(entered: Field, times: Times) -> Row:
-    demo = entered.found.demo
-    on = place(entered.found.result.threads)
-    figure = median(ratios(times.ms[entered.chosen], times.ms[entered.original]), "ratio", on)
-    how = f"{entered.chosen} over the original in default ONNX Runtime, in the same rounds"
+def _gain(demo: Demo, times: Times) -> Row:
+    contest = times.contest
+    how = f"{contest.chosen} over the original in default ONNX Runtime, in the same rounds"
+    figure = times.over(contest.chosen, contest.original)
     return at_most(f"{demo.model}: p50 of the choice, timed again", how, figure, demo.ratios["p50"])
 
 
-def _detail(entered: Field, times: Times, figures: Mapping[str, Figure], twins: Mapping[str, str]) -> Detail:
-    on = place(entered.found.result.threads)
+def _detail(demo: Demo, times: Times, figures: Mapping[str, Figure], twins: Mapping[str, str]) -> Detail:
+    contest = times.contest
     lines = [
         (
             name,
             str(len(times.ms[name])),
-            words.figure(median(times.ms[name], "ms", on)),
+            words.figure(times.p50(name)),
             words.figure(figure),
-            "the choice" if name == entered.chosen else _word(figure),
-            entered.misses.get(name, ""),
+            "the choice" if name == contest.chosen else _word(figure),
+            contest.contenders[name].misses,
         )
         for name, figure in sorted(figures.items(), key=lambda pair: pair[1].value or 0.0)
     ]
     lines += [(name, "", "", "", f"same file as {twin}", "") for name, twin in twins.items()]
     lines += [(name, "", "", "", f"not timed: {why}", "") for name, why in times.failed.items()]
-    columns = ("candidate", "rounds", "p50", "over the choice", "", "further from its goals")
-    return Detail(f"{entered.found.demo.model}: candidates that hold the floor", columns, tuple(lines))
+    return Detail(f"{demo.model}: candidates that hold the floor on search", COLUMNS, tuple(lines))
 
 
 def _word(figure: Figure) -> str:

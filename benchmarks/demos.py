@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.method import NotMeasuredError, Options, say
 from benchmarks.table import WORDS, Result, Row, at_most, missing
 from edgewise import report
+from edgewise.errors import EdgewiseError
 from edgewise.lab.result import BuildResult, Claim, TierResult
 from edgewise.report import format as words
 
@@ -54,6 +55,11 @@ class Finished:
                 return tier
         raise NotMeasuredError("the report names no choice for the machine that built it")
 
+    @property
+    def chosen(self) -> str:
+        """The candidate that this machine got."""
+        return self.here.chosen or ""
+
 
 def find(demo: Demo, options: Options) -> Finished:
     """Return the finished demo, built first if the options say so. Raises NotMeasuredError if it is not there."""
@@ -72,7 +78,7 @@ def run(options: Options) -> Result:
     for demo in DEMOS:
         try:
             rows += _rows(find(demo, options))
-        except NotMeasuredError as error:
+        except EdgewiseError as error:
             rows.append(missing(f"{demo.model}: figures of the demo", str(error)))
     return Result(tuple(rows))
 
@@ -87,8 +93,7 @@ def _build(demo: Demo, folder: Path) -> None:
 
 
 def _rows(found: Finished) -> list[Row]:
-    chosen = found.here.chosen
-    how = f"{chosen} over the original in default ONNX Runtime, same threads; from report.json"
+    how = f"{found.chosen} over the original in default ONNX Runtime, same threads; from report.json"
     rows = []
     for kind, limit in found.demo.ratios.items():
         title = f"{found.demo.model}: {kind} of the choice"
@@ -99,7 +104,7 @@ def _rows(found: Finished) -> list[Row]:
 
 def _quality(found: Finished) -> Row:
     result, demo = found.result, found.demo
-    claim = next(claim for claim in result.claims if claim.candidate == found.here.chosen)
+    claim = next(claim for claim in result.claims if claim.candidate == found.chosen)
     metric = result.metric
     title = f"{demo.model}: {words.metric_name(metric)} above its floor"
     if _looser(found, claim):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.errors import EdgewiseError
 from edgewise.lab import machine
 from edgewise.lab.measure.rounds import order_interval
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 PATIENCE_S = 600
 
 
-class NotMeasuredError(Exception):
+class NotMeasuredError(EdgewiseError):
     """A figure could not be had; the message is the reason that its row shows."""
 
 

@@ -1,4 +1,7 @@
-"""What the tests of the main job share: one project, one real build of it, and a command line that is watched."""
+"""What the tests of the main job share: one project, one real build of it, and a command line that is watched.
+
+The lab is imported where a fixture needs it, so that a test of one small part starts at once.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import guarded
-from edgewise import report
-from edgewise.cli import main
-from edgewise.facade import Build
-from edgewise.lab import pipeline
-from edgewise.lab.compress.recipe import Candidate, DynamicInt8, Original
-from projects import Project, digits
+
+if TYPE_CHECKING:
+    from edgewise.facade import Build
+    from projects import Project
 
 FLEET = """
 [fleet]
@@ -53,6 +55,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that builds: read it, copy it, leave it as it is."""
+    from projects import Project, digits
+
     project = Project(digits(tmp_path_factory.mktemp("digits") / "project", goal=GOALS))
     project.config.write_text(project.config.read_text() + FLEET)
     project.write("fleet.toml", TIERS)
@@ -75,16 +79,26 @@ def build_run(digits_project: Project, tmp_path_factory: pytest.TempPathFactory,
 @pytest.fixture(scope="session")
 def built(build_run: guarded.Run) -> Build:
     """What that build wrote."""
+    from edgewise import report
+    from edgewise.facade import Build
+
     assert build_run.code in (0, 1), build_run.err
     out = build_run.home.parent / "out"
     return Build(out / "bundle", out / "report.html", report.read(out / "report.json"))
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try two candidates instead of all: for tests of what happens around them."""
-    tried = tuple(Candidate(method, "onnxruntime") for method in (Original(), DynamicInt8()))
-    monkeypatch.setattr(pipeline, "candidates", lambda **_: tried)
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that makes builds try the candidates it is given, instead of all."""
+    return lambda *tried: monkeypatch.setattr("edgewise.lab.attempt.candidates", lambda **_: tried)
+
+
+@pytest.fixture
+def few(only: Callable[..., None]) -> None:
+    """Try two candidates: for tests of what happens around them."""
+    from edgewise.lab.compress.recipe import Candidate, DynamicInt8, Original
+
+    only(*(Candidate(method, "onnxruntime") for method in (Original(), DynamicInt8())))
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,8 @@ Command = Callable[..., Said]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Return a function that runs `edgewise` with its arguments, in this process."""
+
+    from edgewise.cli import main
 
     def run(*arguments: str | Path) -> Said:
         monkeypatch.setattr(sys, "argv", ["edgewise", *map(str, arguments)])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ from edgewise.bundle import signing
 from edgewise.bundle.atomic import DISK_FULL, check_replaceable, replace_directory
 from edgewise.bundle.evidence import Figure
 from edgewise.bundle.licence import warnings_for
-from edgewise.errors import InputError
+from edgewise.errors import InputError, missing_extra
 from edgewise.lab import config as configuration
 from edgewise.lab import figures, machine
+from edgewise.lab.attempt import BASELINE
 from edgewise.lab.cache import Cache, default_folder
 from edgewise.lab.measure.rounds import median_figure
 from edgewise.lab.pack import pack
-from edgewise.lab.pipeline import BASELINE, Outcome, Watcher, run
+from edgewise.lab.pipeline import Outcome, run
 from edgewise.lab.profile import profile
 from edgewise.lab.result import BuildResult
+from edgewise.lab.watcher import Watcher
 
 __all__ = ["Build", "build"]
 
@@ -56,6 +59,7 @@ def build(
     settings = configuration.load(config)
     target = Path(out) if out else settings.base / "edgewise-out"
     check_replaceable(target, marker=MARKER)
+    _check_report()
     kept = Path(cache) if cache else default_folder()
     # Matplotlib keeps its list of fonts in the user's home unless told another place before it is imported.
     os.environ.setdefault("MPLCONFIGDIR", str(kept.absolute() / "matplotlib"))
@@ -68,6 +72,13 @@ def build(
             pack(outcome, staging / "bundle", scratch, signer)
             report.write(result, staging)
     return Build(target / "bundle", target / "report.html", result)
+
+
+def _check_report() -> None:
+    """Look for what draws the report: a missing library is said before the work, not after it."""
+    for library in ("jinja2", "matplotlib"):
+        if find_spec(library) is None:
+            raise missing_extra(library, "lab")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -40,6 +41,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every failure is one message on stderr and the exit code it deserves."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who is stopped clears up as after Ctrl-C
     sys.exit(_run())
 
 

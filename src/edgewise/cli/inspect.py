@@ -18,7 +18,8 @@ def command(model: Path, dims: tuple[str, ...], *, as_json: bool) -> None:
     from edgewise.lab.model.load import load
     from edgewise.lab.profile import profile
 
-    found = profile(load(model), dims=dict(_dim(text) for text in dims))
+    sizes = dict(_dim(text) for text in dims)
+    found = profile(load(model), dims=sizes)
     if as_json:
         click.echo(msgspec.json.encode(msgspec.to_builtins(found)))
     else:

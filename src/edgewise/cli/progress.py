@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from edgewise.errors import INTERRUPTED
-from edgewise.lab.pipeline import Silent, Watcher
+from edgewise.lab.watcher import Silent, Watcher
 
 __all__ = ["watching"]
 

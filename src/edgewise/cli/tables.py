@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from edgewise.facade import Build
 from edgewise.lab.profile import Profile
 from edgewise.lab.result import BuildResult, CandidateRow
 from edgewise.report import format as fmt
 from edgewise.report.words import opening
+
+if TYPE_CHECKING:
+    from edgewise.facade import Build
 
 __all__ = ["as_document", "inspection", "outcome"]
 

@@ -172,7 +172,9 @@ def pick(tiers: Sequence[TierEntry], model: ModelEntry, name: str | None = None)
         if not _missing(variant.runtime):
             return variant, f"{why}; this variant runs here"
     reasons = dict.fromkeys(_missing(variant.runtime) or "" for variant in model.variants)
-    raise DeviceError(f"no variant runs on this machine ({why}): {'; '.join(reasons) or 'the bundle has none'}")
+    raise DeviceError(
+        f"no variant runs on this machine ({why}): {'; '.join(reasons) or 'the bundle has none'}"
+    )
 
 
 def _matching(tiers: Sequence[TierEntry], name: str | None, here: str) -> list[TierEntry]:

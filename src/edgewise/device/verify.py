@@ -1,6 +1,6 @@
 """`edgewise verify`: every byte, every signature, and the golden cases run again on this machine.
 
-    raw input → declared pre-processing → the tensors of the golden case → each variant → the original's outputs
+raw input → declared pre-processing → the tensors of the golden case → each variant → the original's outputs
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class VariantCheck(msgspec.Struct, frozen=True):
 class Checked(msgspec.Struct, frozen=True):
     """What verification found. It raises instead of returning when something is wrong.
 
-    `preprocessing` says how many raw inputs became the tensors they became in the lab, or why none was tried.
+    `preprocessing` says for how many raw inputs it gave the tensors it gave in the lab, or why none was tried.
     """
 
     bundle: str
@@ -76,7 +76,7 @@ def _check_preprocessing(bundle: Bundle, cases: Sequence[GoldenCase]) -> str:
             f"{difference.max_rel:.2g}: install the library versions of the machine that built the bundle"
         )
         raise TrustError(message)
-    return f"{len(given)} raw inputs give the tensors they gave in the lab"
+    return f"same tensors as in the lab for {len(given)} raw input{'s' * (len(given) > 1)}"
 
 
 def _check(bundle: Bundle, variant: Variant, cases: Sequence[GoldenCase]) -> VariantCheck:
@@ -87,9 +87,7 @@ def _check(bundle: Bundle, variant: Variant, cases: Sequence[GoldenCase]) -> Var
         return VariantCheck(
             variant.id, ran=False, difference=None, tolerance=variant.golden_tolerance, note=str(error)
         )
-    session = module.load(
-        bundle.main_file(variant.artifact), bundle.model.outputs, options=variant.options
-    )
+    session = module.load(bundle.main_file(variant.artifact), bundle.model.outputs, options=variant.options)
     outputs = [session.run(case.inputs) for case in cases]
     session.close()
     difference = golden.compare([case.outputs for case in cases], outputs)

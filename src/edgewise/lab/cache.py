@@ -24,7 +24,12 @@ def default_folder() -> Path:
     """Return `$EDGEWISE_CACHE`, else `$XDG_CACHE_HOME/edgewise`, else `~/.cache/edgewise`."""
     if named := os.environ.get("EDGEWISE_CACHE"):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edgewise"
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "edgewise"
+    try:
+        return Path.home() / ".cache" / "edgewise"
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise InputError("no home folder for the cache: set EDGEWISE_CACHE to a folder") from error
 
 
 class Cache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from edgewise.bundle.manifest import Licence
 from edgewise.bundle.steps import Ctc, PostStep, PreStep, Tokenize
 from edgewise.errors import InputError
 from edgewise.lab import settings
-from edgewise.lab.choose.goals import Goals, goals_of
+from edgewise.lab.choose.goals import Asked, Goals, goals_of
+from edgewise.lab.data import metrics
+from edgewise.lab.data.splits import LEAST
 from edgewise.lab.fleet import tiers as fleet
 from edgewise.lab.fleet.tiers import GoalSection, Tier
 from edgewise.targets import names as target_names
@@ -129,11 +132,9 @@ def load(path: str | Path) -> Config:
     path = path / "edgewise.toml" if path.is_dir() else path
     file = settings.read(path, ConfigFile)
     base = path.parent
-    known = target_names()
-    tiers = fleet.load(base / file.fleet.file) if file.fleet else fleet.this_machine(known)
-    _check_runtimes(tiers, known)
+    _check_files(path, file)
     _check_numbers(path, file)
-    _check_steps(path, file)
+    tiers, goals = _tiers(path, file)
     return Config(
         path=path,
         name=file.model.name or Path(file.model.path).stem,
@@ -142,37 +143,77 @@ def load(path: str | Path) -> Config:
         data=file.data,
         measure=file.measure,
         tiers=tiers,
-        goals={tier.name: goals_of(file.goal, tier, path) for tier in tiers},
+        goals=goals,
         pre=file.pre,
         post=file.post,
         licence=Licence(file.model.license, file.data.license),
     )
 
 
-def _check_runtimes(tiers: tuple[Tier, ...], known: tuple[str, ...]) -> None:
-    for tier in tiers:
+def _tiers(path: Path, file: ConfigFile) -> tuple[tuple[Tier, ...], dict[str, Goals]]:
+    """Return the tiers, and the goals of each."""
+    known = target_names()
+    fleet_path = path.parent / file.fleet.file if file.fleet else path
+    tiers = fleet.load(fleet_path) if file.fleet else fleet.this_machine(known)
+    _check_runtimes(fleet_path, tiers, known)
+    common, highest = Asked(file.goal, path), _highest(path, file.data.metric)
+    goals = {
+        tier.name: goals_of(Asked(tier.goal, fleet_path, f"tier[{index}].goal"), common, highest=highest)
+        for index, tier in enumerate(tiers)
+    }
+    return tiers, goals
+
+
+def _check_runtimes(path: Path, tiers: tuple[Tier, ...], known: tuple[str, ...]) -> None:
+    for index, tier in enumerate(tiers):
         unknown = [name for name in tier.runtimes if name not in known]
         if unknown:
             raise InputError(
-                f"tier {tier.name!r}: unknown runtime {unknown[0]!r}; known are {', '.join(known)}"
+                f"{settings.where(path, f'tier[{index}].runtimes')}: tier {tier.name!r}: "
+                f"unknown runtime {unknown[0]!r}; known are {', '.join(known)}"
             )
 
 
+def _highest(path: Path, metric: str | None) -> float:
+    """Return the best value that the metric can have; without one, agreement is judged."""
+    try:
+        return metrics.kind(metric or "agreement").highest
+    except InputError as error:
+        raise InputError(f"{settings.where(path, 'data.metric')}: {error}") from error
+
+
 def _check_numbers(path: Path, file: ConfigFile) -> None:
-    for key in ("calibration", "search", "test"):
+    for key, least in LEAST.items():
         value = getattr(file.data, key)
-        if value is not None and value < 2:
-            raise InputError(f"{settings.where(path, f'data.{key}')}: {value} samples are too few")
-    if file.measure.rounds < 1 or file.measure.threads < 0 or file.measure.timeout_s <= 0:
-        raise InputError(
-            f"{settings.where(path, 'measure')}: rounds must be 1 or more, threads 0 or more, timeout_s above 0"
-        )
+        if value is not None and value < least:
+            raise InputError(
+                f"{settings.where(path, f'data.{key}')}: {value} samples are too few: give {least} or more"
+            )
+    if file.data.seed < 0:
+        raise InputError(f"{settings.where(path, 'data.seed')}: {file.data.seed} is below zero")
+    measure = file.measure
+    for key, right, wanted in (
+        ("threads", measure.threads >= 0, "0 (tuned here) or more"),
+        ("rounds", measure.rounds >= 1, "1 or more"),
+        ("timeout_s", 0 < measure.timeout_s < math.inf, "a finite number above 0"),
+    ):
+        if not right:
+            raise InputError(
+                f"{settings.where(path, f'measure.{key}')}: {getattr(measure, key)} must be {wanted}"
+            )
 
 
-def _check_steps(path: Path, file: ConfigFile) -> None:
+def _check_files(path: Path, file: ConfigFile) -> None:
+    """Check that the files named here exist; what is in them is checked where they are read."""
+    named = [("model.path", file.model.path)]
+    if file.fleet:
+        named.append(("fleet.file", file.fleet.file))
     for kind, steps in (("pre", file.pre), ("post", file.post)):
-        for index, step in enumerate(steps):
-            named = step.file if isinstance(step, Tokenize | Ctc) else None
-            if named and not (path.parent / named).is_file():
-                key = f"{kind}[{index}].file"
-                raise InputError(f"{settings.where(path, key)}: {path.parent / named} does not exist")
+        named += [
+            (f"{kind}[{index}].file", step.file)
+            for index, step in enumerate(steps)
+            if isinstance(step, Tokenize | Ctc)
+        ]
+    for key, name in named:
+        if not (path.parent / name).exists():
+            raise InputError(f"{settings.where(path, key)}: {path.parent / name} does not exist")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from edgewise.bundle.evidence import Evidence, Figure
@@ -12,11 +9,9 @@ from edgewise.lab.data.interval import Interval, interval_of
 from edgewise.lab.measure.rounds import median_figure
 from edgewise.lab.plan import Plan
 from edgewise.lab.result import CandidateRow
+from edgewise.lab.trial import Trial
 
-if TYPE_CHECKING:
-    from edgewise.lab.pipeline import Trial
-
-__all__ = ["coordinates", "interval_figure", "ratio", "row", "with_pareto"]
+__all__ = ["coordinates", "exact", "interval_figure", "row", "with_pareto"]
 
 
 def row(plan: Plan, trial: Trial, on: str) -> CandidateRow:
@@ -62,11 +57,6 @@ def exact(value: float, unit: str, on: str | None = None) -> Figure:
     return Figure(evidence=Evidence.MEASURED, unit=unit, value=value, on=on)
 
 
-def ratio(values: Sequence[float], on: str) -> Figure:
-    """Return the median of ratios taken round by round, with its interval."""
-    return median_figure(values, "ratio", on)
-
-
 def coordinates(candidate: CandidateRow) -> tuple[float, float, float]:
     """Return (lost quality, latency, size) of a row: smaller is better."""
     figures = candidate.figures
@@ -85,8 +75,7 @@ def with_pareto(candidate: CandidateRow, *, pareto: bool) -> CandidateRow:
 def _figures(plan: Plan, trial: Trial, on: str) -> dict[str, Figure]:
     assert trial.judged is not None
     assert trial.built is not None
-    measured = trial.judged.measured
-    timings = trial.rounds or [measured]
+    timings = trial.rounds
     first_tier = plan.config.tiers[0].name
     return {
         "quality": interval_figure(

@@ -106,21 +106,27 @@ def _result(folder: Path, code: int, kind: type[R]) -> R:
     path = folder / "result.json"
     if not path.exists():
         raise JobError(_crash(code, folder / "log.txt"))
-    document = json.loads(path.read_bytes())
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as error:  # it ended while it wrote
+        raise JobError(_crash(code, folder / "log.txt")) from error
     if "input_error" in document:
         raise InputError(document["input_error"])
     if number := document.get("disk_full"):
         raise OSError(number, os.strerror(number))
     if "error" in document:
         raise JobError(document["error"])
-    return msgspec.convert(document["result"], kind)
+    try:
+        return msgspec.convert(document["result"], kind)
+    except msgspec.ValidationError as error:  # such as infinity, which JSON does not have
+        raise JobError(f"its result cannot be used: {error}") from error
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float, stop: Event | None) -> None:
     until = time.monotonic() + timeout
     while process.poll() is None:
         if time.monotonic() > until:
-            raise JobError(f"took longer than {timeout:.0f} s and was stopped")
+            raise JobError(f"took longer than {timeout:g} s and was stopped")
         if stop is not None and stop.is_set():
             raise JobError("stopped, as another failed or the build was interrupted")
         with suppress(subprocess.TimeoutExpired):
@@ -128,18 +134,19 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, stop: Event | None) 
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        with_group = getattr(os, "killpg", None)
-        with suppress(ProcessLookupError):
-            with_group(process.pid, signal.SIGKILL) if with_group else process.kill()
-        process.wait()
+    """Stop the worker and whatever it started, which may outlive it and disturb what is timed next."""
+    with_group = getattr(os, "killpg", None)
+    with suppress(ProcessLookupError, PermissionError):  # all gone; macOS says it of a group of the dead
+        with_group(process.pid, signal.SIGKILL) if with_group else process.kill()
+    process.wait()
 
 
 def _crash(code: int, log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = f": {lines[-1][:200]}" if lines else ""
     if code < 0:
-        return f"crashed with {signal.Signals(-code).name}{last}"
+        names = {one.value: one.name for one in signal.Signals}
+        return f"crashed with {names.get(-code, f'signal {-code}')}{last}"
     return f"its process ended with exit code {code}{last}"
 
 

@@ -24,8 +24,10 @@ from edgewise.bundle.manifest import (
     Variant,
 )
 from edgewise.bundle.steps import Ctc, PostStep, PreStep, Tokenize
+from edgewise.lab.attempt import BASELINE, RUNTIME
 from edgewise.lab.data.samples import Sample
-from edgewise.lab.pipeline import BASELINE, RUNTIME, Outcome, Trial
+from edgewise.lab.pipeline import Outcome
+from edgewise.lab.trial import Trial
 
 __all__ = ["GOLDEN_CASES", "pack"]
 
@@ -85,15 +87,16 @@ def _golden_cases(outcome: Outcome) -> list[GoldenCase]:
     assert baseline.built is not None
     picked = outcome.plan.splits.calibration[:GOLDEN_CASES]
     session = targets.session(RUNTIME).load(baseline.built.main, outcome.plan.model.outputs)
-    cases = [GoldenCase(s.inputs, session.run(s.inputs), _raw(s)) for s in picked]
+    text = any(isinstance(step, Tokenize) for step in outcome.plan.config.pre)
+    cases = [GoldenCase(s.inputs, session.run(s.inputs), _raw(s, text=text)) for s in picked]
     session.close()
     return cases
 
 
-def _raw(sample: Sample) -> Any:
-    """Keep raw input only where it is text or pixels; anything else a device could not be given."""
+def _raw(sample: Sample, *, text: bool) -> Any:
+    """Keep raw input only where it is text or pixels: a path would lead nowhere on a device, and tell of here."""
     if isinstance(sample.raw, str):
-        return np.array(sample.raw)
+        return np.array(sample.raw) if text else None
     return sample.raw if isinstance(sample.raw, np.ndarray) else None
 
 

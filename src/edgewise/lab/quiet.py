@@ -38,7 +38,7 @@ def quiet(work: Path) -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     tempfile.tempdir = str(work)
     # onnx names temporary files by it, and it opens sockets to read the network card's address.
-    uuid.uuid1 = lambda *_, **__: uuid.uuid4()  # type: ignore[assignment]
+    uuid.uuid1 = lambda *_, **__: uuid.uuid4()
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ __all__ = ["read", "where"]
 
 T = TypeVar("T")
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]+)`")
+_FIELD = re.compile(r"Object (?:contains (?P<unknown>unknown)|missing required) field `(?P<key>[^`]+)`")
 
 
 def read(path: Path, kind: type[T]) -> T:
@@ -24,11 +24,11 @@ def read(path: Path, kind: type[T]) -> T:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: `edgewise init` writes one to start from") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8; a NUL in the name
         raise InputError(f"{path} cannot be read: {error}") from error
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number too long, brackets nested too deep
         raise InputError(f"{path} is not valid TOML: {error}") from error
     try:
         return msgspec.convert(document, kind, strict=True)
@@ -46,11 +46,11 @@ def _explain(path: Path, text: str, message: str) -> str:
     place = _PATH.search(message)
     key = place["path"] if place else ""
     reason = _PATH.sub("", message)
-    if unknown := _UNKNOWN.search(reason):
-        key = f"{key}.{unknown['key']}" if key else unknown["key"]
-        reason = f"unknown key {unknown['key']!r}"
+    if field := _FIELD.search(reason):
+        key = f"{key}.{field['key']}" if key else field["key"]
+        reason = f"{'unknown' if field['unknown'] else 'missing'} key {field['key']!r}"
     line = _line_of(text, key)
-    return f"{path}{f', line {line}' if line else ''}: {key or 'document'}: {reason}"
+    return f"{path}{f', line {line}' if line else ''}: {key}: {reason}"
 
 
 def _line_of(text: str, key: str) -> int | None:
@@ -62,10 +62,11 @@ def _line_of(text: str, key: str) -> int | None:
         if header := re.match(r"\[\[\s*([\w.-]+)\s*\]\]", stripped):
             counts[header[1]] = counts.get(header[1], -1) + 1
             table = f"{header[1]}[{counts[header[1]]}]"
+            best = number if key == header[1] else best
         elif header := re.match(r"\[\s*([\w.-]+)\s*\]", stripped):
             first, _, rest = header[1].partition(".")
             table = f"{first}[{counts[first]}].{rest}" if first in counts and rest else header[1]
-        elif assigned := re.match(r"([\w-]+|\"[^\"]+\")\s*=", stripped):
+        elif assigned := re.match(r"([\w.-]+|\"[^\"]+\")\s*=", stripped):
             full = f"{table}.{assigned[1].strip(chr(34))}" if table else assigned[1]
             if full == key or key.startswith((f"{full}[", f"{full}.")):
                 return number

@@ -44,19 +44,17 @@ def choose(rows: Sequence[CandidateRow], holds: Mapping[str, bool], tier: Tier, 
         return Choice(None, f"no candidate runs on {' or '.join(tier.runtimes)}")
     eligible = [row for row in usable if holds[row.id]]
     if not eligible:
-        best = max(usable, key=lambda row: (_signed_quality(row), -_size(row), row.artifact or ""))
+        best = min(usable, key=lambda row: (-_signed_quality(row), *_tie(row)))
         return Choice(best.id, "nothing held the quality floor on the search split; this comes closest")
     by_goals: dict[tuple[int, int], list[CandidateRow]] = {}
     for row in eligible:
         by_goals.setdefault(_unmet(figures_for(row, tier), goals), []).append(row)
-    finalists = by_goals[min(by_goals)]
+    unmet = min(by_goals)
+    finalists = by_goals[unmet]
     by_latency = tier.here and goals.prefer == "latency"
-    chosen = (
-        _fastest(finalists)
-        if by_latency
-        else min(finalists, key=lambda row: (_size(row), row.artifact or ""))
-    )
-    return Choice(chosen.id, _reason(chosen, finalists, eligible, usable, by_latency=by_latency))
+    chosen = _fastest(finalists) if by_latency else min(finalists, key=_tie)
+    fits = unmet == (0, 0)
+    return Choice(chosen.id, _reason(chosen, finalists, len(usable), fits=fits, by_latency=by_latency))
 
 
 def reachable(
@@ -68,11 +66,11 @@ def reachable(
     sentences = []
     for kind in missed:
         if kind == "quality":
-            best = max(usable, key=_signed_quality)
+            best = min(usable, key=lambda row: (-_signed_quality(row), *_tie(row)))
             sentences.append(f"the best quality on search is {_text(best.figures['quality'])}, by {best.id}")
             continue
         figure = {"latency_p95": "p95", "size": "size", "memory": "memory"}[kind]
-        best = min(eligible, key=lambda row: row.figures[figure].value or float("inf"))
+        best = min(eligible, key=lambda row: (_value(row.figures[figure]), *_tie(row)))
         sentences.append(f"{figure} {_text(best.figures[figure])} is reachable, by {best.id}")
     return "; ".join(sentences)
 
@@ -83,35 +81,44 @@ def _unmet(figures: Mapping[str, Figure], goals: Goals) -> tuple[int, int]:
 
 
 def _fastest(rows: Sequence[CandidateRow]) -> CandidateRow:
-    quickest = min(rows, key=lambda row: row.figures["p50"].value or 0.0)
-    limit = _high(quickest.figures["p50"])
-    equal = [row for row in rows if _low(row.figures["p50"]) <= limit]
-    return min(equal, key=lambda row: (_size(row), row.artifact or ""))
+    limit = _high(_quickest(rows).figures["p50"])
+    return min((row for row in _timed(rows) if _low(row.figures["p50"]) <= limit), key=_tie)
 
 
 def _reason(
     chosen: CandidateRow,
     finalists: Sequence[CandidateRow],
-    eligible: Sequence[CandidateRow],
-    usable: Sequence[CandidateRow],
+    usable: int,
     *,
+    fits: bool,
     by_latency: bool,
 ) -> str:
     what = "fastest" if by_latency else "smallest"
-    parts = [f"{what} of the {len(finalists)} that come closest to the goals"]
-    if len(finalists) == len(eligible):
-        parts = [
-            f"{what} of the {len(eligible)} of {len(usable)} candidates that hold the quality floor on search"
-        ]
+    fit = "meet every goal" if fits else "come closest to the goals"
+    parts = [f"{what} of the {len(finalists)} of {usable} candidates that hold the quality floor and {fit}"]
     if by_latency:
-        quickest = min(finalists, key=lambda row: row.figures["p50"].value or 0.0)
+        quickest = _quickest(finalists)
         if quickest.id != chosen.id:
             parts.append(f"as fast as {quickest.id} within the interval, in a smaller file")
     return "; ".join(parts)
 
 
-def _size(row: CandidateRow) -> float:
-    return row.figures["size"].value or 0.0
+def _quickest(rows: Sequence[CandidateRow]) -> CandidateRow:
+    return min(_timed(rows), key=lambda row: (_value(row.figures["p50"]), *_tie(row)))
+
+
+def _timed(rows: Sequence[CandidateRow]) -> Sequence[CandidateRow]:
+    """Leave out those that were merely screened: only rounds give an interval, so they cannot tie."""
+    return [row for row in rows if row.figures["p50"].low is not None] or rows
+
+
+def _tie(row: CandidateRow) -> tuple[float, str, str]:
+    """Order equals: the smaller file, then the digest; of one file in two runtimes, the id."""
+    return _value(row.figures["size"]), row.artifact or "", row.id
+
+
+def _value(figure: Figure) -> float:
+    return float("inf") if figure.value is None else figure.value
 
 
 def _low(figure: Figure) -> float:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from edgewise.bundle.evidence import Figure
 from edgewise.bundle.manifest import Verdict
 from edgewise.errors import InputError
 from edgewise.lab import settings
 from edgewise.lab.data.interval import Floor
-from edgewise.lab.fleet.tiers import GoalSection, Tier
+from edgewise.lab.fleet.tiers import GoalSection
 from edgewise.lab.result import GoalKind
 from edgewise.lab.units import parse_milliseconds, parse_quality, parse_size
 
-__all__ = ["AtLeast", "AtMost", "Goals", "Policy", "goals_of"]
+__all__ = ["Asked", "AtLeast", "AtMost", "Goals", "Policy", "goals_of"]
 
 Figures = Mapping[str, Figure]
 T = TypeVar("T")
@@ -104,18 +105,34 @@ class Goals:
     prefer: Prefer
 
 
-def goals_of(common: GoalSection, tier: Tier, path: Path) -> Goals:
-    """Merge `[goal]` with the tier's own. Raises InputError naming key and line on a bad unit or goal."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A section of goals, and where it was written: "goal" of edgewise.toml or "tier[1].goal" of fleet.toml."""
+
+    section: GoalSection
+    path: Path
+    table: str = "goal"
+
+    def where(self, key: str) -> str:
+        """Return file, line and key, for a message."""
+        return settings.where(self.path, f"{self.table}.{key}")
+
+
+def goals_of(*asked: Asked, highest: float = math.inf) -> Goals:
+    """Merge sections: the first that has a key decides. `highest` is the best value that the metric can have.
+
+    Raises InputError naming file, line and key on a bad unit or an impossible goal.
+    """
     limits: dict[GoalKind, AtMost] = {}
-    asked: dict[str, str] = {}
+    said: dict[str, str] = {}
     for key, figure, parse in _LIMITS:
-        text = getattr(tier.goal, key) or getattr(common, key)
-        if text:
-            limits[key] = AtMost(figure, _at(path, key, parse, text))
-            asked[key] = f"{key.replace('latency_', '')} ≤ {text}"
-    floor = _floor(common, tier, path)
-    asked["quality"] = f"quality ≥ {floor}"
-    return Goals(floor, limits, asked, _prefer(tier.goal.prefer or common.prefer or "latency", path))
+        text, place = _find(asked, key)
+        if text is not None:
+            limits[key] = AtMost(figure, _at(place, key, parse, text))
+            said[key] = f"{key.replace('latency_', '')} ≤ {text}"
+    floor = _floor(asked, highest)
+    said["quality"] = f"quality ≥ {floor}"
+    return Goals(floor, limits, said, _prefer(*_find(asked, "prefer")))
 
 
 _LIMITS: tuple[tuple[GoalKind, str, Callable[[str], float]], ...] = (
@@ -125,25 +142,35 @@ _LIMITS: tuple[tuple[GoalKind, str, Callable[[str], float]], ...] = (
 )
 
 
-def _floor(common: GoalSection, tier: Tier, path: Path) -> Floor:
-    text = tier.goal.quality or common.quality or "99% of original"
-    share, absolute = _at(path, "quality", parse_quality, text)
-    margin = next((m for m in (tier.goal.margin, common.margin) if m is not None), 0.0)
-    if margin < 0:
-        raise InputError(f"{settings.where(path, 'goal.margin')}: {margin} is below zero")
-    return Floor(share, absolute, margin)
+def _find(asked: tuple[Asked, ...], key: str) -> tuple[Any, Asked]:
+    """Return the first value given for `key` (or None), and where it was written."""
+    given = ((getattr(one.section, key), one) for one in asked)
+    return next((pair for pair in given if pair[0] is not None), (None, asked[-1]))
 
 
-def _prefer(text: str, path: Path) -> Prefer:
+def _floor(asked: tuple[Asked, ...], highest: float) -> Floor:
+    text, place = _find(asked, "quality")
+    share, absolute = _at(place, "quality", parse_quality, "99% of original" if text is None else text)
+    if absolute is not None and absolute > highest:
+        raise InputError(
+            f"{place.where('quality')}: impossible goal {text!r}: the metric is never above {highest:g}"
+        )
+    margin, place = _find(asked, "margin")
+    if margin is not None and not 0 <= margin < math.inf:
+        raise InputError(f"{place.where('margin')}: {margin} is not a finite number of zero or more")
+    return Floor(share, absolute, margin or 0.0)
+
+
+def _prefer(text: str | None, place: Asked) -> Prefer:
+    if text in (None, "latency"):
+        return "latency"
     if text == "size":
         return "size"
-    if text == "latency":
-        return "latency"
-    raise InputError(f"{settings.where(path, 'goal.prefer')}: {text!r} is not one of latency, size")
+    raise InputError(f"{place.where('prefer')}: {text!r} is not one of latency, size")
 
 
-def _at(path: Path, key: str, parse: Callable[[str], T], text: str) -> T:
+def _at(place: Asked, key: str, parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except InputError as error:
-        raise InputError(f"{settings.where(path, f'goal.{key}')}: {error}") from error
+        raise InputError(f"{place.where(key)}: {error}") from error

@@ -44,7 +44,8 @@ class Interval:
 class Floor:
     """A quality floor: a share of the original's metric, or an absolute value.
 
-    Where lower is better the floor is a ceiling: original × (2 − share), or original + `margin` if that is wider.
+    The share allows a loss of (1 − share) × original, or of `margin` if that is wider; where lower is better, the
+    floor is a ceiling above the original.
     """
 
     share: float | None = 0.99
@@ -57,9 +58,8 @@ class Floor:
         if self.absolute is not None:
             return np.full_like(value, self.absolute)
         assert self.share is not None
-        if higher_is_better:
-            return np.minimum(value * self.share, value - self.margin)
-        return np.maximum(value * (2 - self.share), value + self.margin)
+        allowed = np.maximum(np.abs(value) * (1 - self.share), self.margin)
+        return np.asarray(value - allowed if higher_is_better else value + allowed)
 
     def __str__(self) -> str:
         if self.absolute is not None:

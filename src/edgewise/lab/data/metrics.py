@@ -6,6 +6,7 @@ A metric turns each answer into a small vector, and the sum of those vectors int
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from edgewise.bundle.processing import Answered, load_function
 from edgewise.errors import InputError
 
-__all__ = ["Metric", "find", "names", "top1"]
+__all__ = ["Metric", "find", "kind", "names", "top1"]
 
 Outputs = dict[str, NDArray[Any]]
 Vector = NDArray[np.float64]
@@ -30,6 +31,7 @@ class Metric:
     name: ClassVar[str] = ""
     unit: ClassVar[str] = "share"
     higher_is_better: ClassVar[bool] = True
+    highest: ClassVar[float] = math.inf
     needs_labels: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     is_agreement: ClassVar[bool] = False
@@ -47,8 +49,10 @@ class Metric:
 
 
 class _ClassMetric(Metric):
+    highest = 1.0
+
     def check(self, label: Any, classes: int | None) -> None:
-        if isinstance(label, np.ndarray):
+        if isinstance(label, np.ndarray) and label.dtype.kind in "biu":
             values = label.ravel()
         elif isinstance(label, int | np.integer):
             values = np.array([label])
@@ -61,6 +65,15 @@ class _ClassMetric(Metric):
                 upper = f"0 to {classes - 1}" if classes else "0 or more"
                 raise InputError(f"label {value} is out of range: the model's classes are {upper}")
 
+    def truth(self, label: Any, positions: int) -> NDArray[Any]:
+        """Return the label, one class for each position that the model decides."""
+        truth = np.asarray(label).ravel()
+        if truth.size != positions:
+            raise InputError(
+                f"{self.name}: the model decides {positions} positions, the label has {truth.size}"
+            )
+        return truth
+
 
 class Accuracy(_ClassMetric):
     """Share of top-1 answers equal to the label."""
@@ -68,7 +81,8 @@ class Accuracy(_ClassMetric):
     name = "accuracy"
 
     def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
-        hits = top1(answer.outputs).ravel() == np.asarray(label).ravel()
+        guess = top1(answer.outputs).ravel()
+        hits = guess == self.truth(label, guess.size)
         return np.array([hits.sum(), hits.size], np.float64)
 
 
@@ -85,8 +99,9 @@ class TopK(_ClassMetric):
             raise InputError(
                 f"top-{self.k} needs at least {self.k} scores, the model gives shape {list(scores.shape)}"
             )
-        best = np.argpartition(-scores.reshape(-1, scores.shape[-1]), self.k - 1, axis=-1)[:, : self.k]
-        hits = (best == np.asarray(label).reshape(-1, 1)).any(axis=-1)
+        scores = scores.reshape(-1, scores.shape[-1]).astype(np.float64)
+        best = np.argpartition(-scores, self.k - 1, axis=-1)[:, : self.k]
+        hits = (best == self.truth(label, len(scores)).reshape(-1, 1)).any(axis=-1)
         return np.array([hits.sum(), hits.size], np.float64)
 
 
@@ -97,8 +112,16 @@ class F1(_ClassMetric):
     classes: int
     name: ClassVar[str] = "f1"
 
+    def check(self, label: Any, classes: int | None) -> None:
+        super().check(label, self.classes)
+
     def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
-        guess, truth = top1(answer.outputs).ravel(), np.asarray(label).ravel()
+        guess = top1(answer.outputs).ravel()
+        truth = self.truth(label, guess.size)
+        if guess.size and not 0 <= guess.min() <= guess.max() < self.classes:
+            raise InputError(
+                f"f1 knows the classes 0 to {self.classes - 1}, the model decides {guess.tolist()}"
+            )
         counts = np.zeros((3, self.classes))
         np.add.at(counts[0], truth[guess == truth], 1)
         np.add.at(counts[1], guess[guess != truth], 1)
@@ -119,7 +142,8 @@ class _NumberMetric(Metric):
     higher_is_better = False
 
     def check(self, label: Any, classes: int | None) -> None:
-        array = np.asarray(label)
+        number = isinstance(label, int | float | np.number | np.ndarray)
+        array = np.asarray(label if number else "")
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise InputError(f"{self.name} needs finite numbers as labels, got {label!r}")
 
@@ -161,14 +185,15 @@ class Perplexity(_ClassMetric):
     name = "perplexity"
     unit = "number"
     higher_is_better = False
+    highest = math.inf
 
     def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
-        logits = main_output(answer.outputs).astype(np.float64)
+        logits = np.atleast_1d(main_output(answer.outputs)).astype(np.float64)
         logits = logits.reshape(-1, logits.shape[-1])
-        truth = np.asarray(label).ravel()
-        if len(truth) != len(logits):
+        truth = self.truth(label, len(logits))
+        if (truth >= logits.shape[-1]).any():
             raise InputError(
-                f"perplexity: the model scores {len(logits)} positions, the label has {len(truth)}"
+                f"label {truth.max()} is out of range: the model scores {logits.shape[-1]} tokens"
             )
         peak = logits.max(axis=-1)
         log_total = peak + np.log(np.exp(logits - peak[:, np.newaxis]).sum(axis=-1))
@@ -222,6 +247,7 @@ class Agreement(Metric):
     """Share of top-1 positions equal to the original's. Never called accuracy: the original may be wrong."""
 
     name = "agreement"
+    highest = 1.0
     needs_labels = False
     needs_reference = True
     is_agreement = True
@@ -238,6 +264,7 @@ class Cosine(Metric):
 
     name = "cosine"
     unit = "number"
+    highest = 1.0
     needs_labels = False
     needs_reference = True
     is_agreement = True
@@ -247,7 +274,8 @@ class Cosine(Metric):
         first = main_output(answer.outputs).astype(np.float64).ravel()
         second = main_output(reference).astype(np.float64).ravel()
         norm = float(np.linalg.norm(first) * np.linalg.norm(second))
-        return np.array([first @ second / norm if norm else 1.0, 1.0])
+        alike = first @ second / norm if norm else float(not first.any() and not second.any())
+        return np.array([alike, 1.0])
 
 
 @dataclass(frozen=True)
@@ -271,27 +299,35 @@ class UserMetric(Metric):
         return np.array([score, 1.0])
 
 
-_PLAIN: dict[str, type[Metric]] = {
-    cls.name: cls for cls in (Accuracy, Mae, Rmse, Perplexity, Wer, Cer, Agreement, Cosine)
+_KINDS: dict[str, type[Metric]] = {
+    cls.name: cls for cls in (Accuracy, F1, Mae, Rmse, Perplexity, Wer, Cer, Agreement, Cosine)
 }
 
 
 def names() -> list[str]:
     """Return what `[data] metric` may say."""
-    return sorted([*_PLAIN, "f1", "top-5 (any top-k)", "file.py:function"])
+    return sorted([*_KINDS, "top-5 (any top-k)", "file.py:function"])
 
 
 def find(name: str, base: Path, classes: int | None) -> Metric:
     """Return the metric that `[data] metric` names. Raises InputError listing the known ones."""
-    if ".py:" in name:
+    found = kind(name)
+    if found is UserMetric:
         file, _, function = name.rpartition(":")
         return UserMetric(load_function(base / file, function), name)
-    if match := re.fullmatch(r"top-(\d+)", name):
-        return TopK(max(1, int(match[1])))
-    if name == "f1":
-        return F1(classes or 2)
-    if name in _PLAIN:
-        return _PLAIN[name]()
+    if found is TopK:
+        return TopK(int(name.removeprefix("top-")))
+    return F1(classes or 2) if found is F1 else found()
+
+
+def kind(name: str) -> type[Metric]:
+    """Return the class of the metric that `name` means, without importing a user's file."""
+    if ".py:" in name:
+        return UserMetric
+    if re.fullmatch(r"top-[1-9][0-9]{0,8}", name):
+        return TopK
+    if name in _KINDS:
+        return _KINDS[name]
     raise InputError(f"unknown metric {name!r}: known are {', '.join(names())}")
 
 

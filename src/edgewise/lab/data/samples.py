@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ __all__ = ["MINIMUM", "Dataset", "Sample", "load"]
 
 MINIMUM = 20  # fewer samples cannot fill three splits that say anything
 RAW_KEYS = ("text", "raw")
-RESERVED = frozenset({"labels", "groups", "split", *RAW_KEYS})
+RESERVED = frozenset({"labels", "groups", "split"})
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -80,7 +79,8 @@ def load(
     if ".py:" in reference:
         rows: Iterable[Sample] = _from_function(reference, base)
     else:
-        rows = _from_arrays(_read_arrays(base / reference), reference, specs)
+        raw_keys = [key for key in RAW_KEYS if preprocess or key not in {spec.name for spec in specs}]
+        rows = _from_arrays(_read_arrays(base / reference), reference, specs, raw_keys)
     samples = tuple(_checked(row, i, specs, preprocess, reference) for i, row in enumerate(rows))
     _check_whole(samples, reference)
     return Dataset(samples, reference)
@@ -95,18 +95,21 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         if path.is_dir():
             return {file.stem: np.load(file, allow_pickle=False) for file in sorted(path.glob("*.npy"))}
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # numpy, zipfile and zlib raise nearly anything on a damaged file
         raise InputError(
             f"data {path} cannot be read as .npz (pickled objects are refused): {error}"
         ) from error
+    if other := next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None):
+        raise InputError(f"data {path} cannot be read as .npz: {other!r} in it is not an array")
+    return arrays
 
 
 def _from_arrays(
-    arrays: Mapping[str, NDArray[Any]], origin: str, specs: Sequence[TensorSpec]
+    arrays: Mapping[str, NDArray[Any]], origin: str, specs: Sequence[TensorSpec], raw_keys: Sequence[str]
 ) -> list[Sample]:
-    raw = next((arrays[key] for key in RAW_KEYS if key in arrays), None)
-    tensors = {name: array for name, array in arrays.items() if name not in RESERVED}
+    raw = next((arrays[key] for key in raw_keys if key in arrays), None)
+    tensors = {name: array for name, array in arrays.items() if name not in {*RESERVED, *raw_keys}}
     unknown = sorted(tensors.keys() - {spec.name for spec in specs})
     if unknown:
         wanted = ", ".join(spec.name for spec in specs)
@@ -116,7 +119,7 @@ def _from_arrays(
         raise InputError(
             f"{origin} holds no samples: give one array per model input, or 'text' with [[pre]] steps"
         )
-    count = lengths[next(name for name in (*RAW_KEYS, *tensors) if name in arrays)]
+    count = lengths[next(name for name in (*raw_keys, *tensors) if name in arrays)]
     other = next((name for name, length in lengths.items() if length != count), None)
     if other:
         raise InputError(
@@ -126,7 +129,7 @@ def _from_arrays(
     return [
         Sample(
             inputs={
-                name: array[i] if array.ndim > ranks[name] else array[i : i + 1]
+                name: array[i, ...] if array.ndim > ranks[name] else array[i : i + 1]
                 for name, array in tensors.items()
             },
             raw=None if raw is None else _scalar(raw[i]),
@@ -151,13 +154,23 @@ def _from_function(reference: str, base: Path) -> Iterable[Sample]:
     function = load_function(base / file, name)
     try:
         for item in function():
-            inputs, label, group = (*item, None, None)[:3] if isinstance(item, tuple) else (item, None, None)
+            inputs, label, group = _parts(item, reference)
             tensors = inputs if isinstance(inputs, dict) else {}
-            yield Sample(dict(tensors), None if tensors else inputs, label, group)
+            yield Sample(dict(tensors), None if tensors else inputs, label, _scalar(group))
     except EdgewiseError:
         raise
     except Exception as error:  # the user's code may raise anything
         raise InputError(f"{reference} raised {type(error).__name__}: {error}") from error
+
+
+def _parts(item: Any, reference: str) -> tuple[Any, Any, Any]:
+    parts = item if isinstance(item, tuple) else (item,)
+    if not 1 <= len(parts) <= 3:
+        raise InputError(
+            f"{reference} yields {len(parts)} things: yield inputs, (inputs, label) or (inputs, label, group)"
+        )
+    inputs, label, group = (*parts, None, None)[:3]
+    return inputs, label, group
 
 
 def _checked(
@@ -173,24 +186,43 @@ def _checked(
             raise InputError(
                 f"{where} is raw input, but no [[pre]] steps are declared: declare them or give tensors"
             )
-        sample = replace(sample, inputs=preprocess(sample.raw))
+        try:
+            sample = replace(sample, inputs=preprocess(sample.raw))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
     for spec in specs:
         if spec.name not in sample.inputs:
-            got = ", ".join(sample.inputs) or "none"
+            got = ", ".join(map(str, sample.inputs)) or "none"
             raise InputError(f"{where} has no input {spec.name!r} (it has: {got})")
         _check_tensor(sample.inputs[spec.name], spec, where)
-    extra = sorted(sample.inputs.keys() - {spec.name for spec in specs})
+    extra = [name for name in sample.inputs if name not in {spec.name for spec in specs}]
     if extra:
         raise InputError(f"{where}: {extra[0]!r} is no input of the model")
-    if isinstance(sample.label, float) and not np.isfinite(sample.label):
-        raise InputError(f"{where}: its label is {sample.label}: remove or correct it")
-    return sample
+    for key, value in (("group", sample.group), ("split", sample.split)):
+        if isinstance(value, np.ndarray | list | dict | set):
+            raise InputError(f"{where}: its {key} is {type(value).__name__}: give one number or text")
+    return replace(sample, label=_label(sample.label, where))
+
+
+def _label(label: Any, where: str) -> Any:
+    """Return a label as workers read it back: a number, a text or an array."""
+    if label is None:
+        return None
+    try:
+        array = np.asarray(label)
+    except ValueError:  # lists of unequal length
+        array = np.array(None)
+    if array.dtype.kind not in "biufSU":
+        raise InputError(f"{where}: its label is {type(label).__name__}: give a number, a text or an array")
+    if array.dtype.kind == "f" and array.ndim == 0 and not np.isfinite(array):
+        raise InputError(f"{where}: its label is {array}: remove or correct it")
+    return array.item() if array.ndim == 0 else array
 
 
 def _check_tensor(array: Any, spec: TensorSpec, where: str) -> None:
     if not isinstance(array, np.ndarray):
         raise InputError(f"{where}: input {spec.name!r} is {type(array).__name__}, expected a numpy array")
-    if spec.dtype != "str" and array.dtype != np.dtype(spec.dtype):
+    if array.dtype.kind != "U" if spec.dtype == "str" else array.dtype != np.dtype(spec.dtype):
         raise InputError(
             f"{where}: input {spec.name!r} is {array.dtype}, the model takes {spec.dtype}: convert it"
         )

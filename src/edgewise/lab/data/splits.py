@@ -15,7 +15,7 @@ import numpy as np
 from edgewise.errors import InputError
 from edgewise.lab.data.samples import Dataset, Sample
 
-__all__ = ["NAMES", "Splits", "split"]
+__all__ = ["LEAST", "NAMES", "Splits", "split"]
 
 NAMES = ("calibration", "search", "test")
 DEFAULT_SHARES = (0.1, 0.3, 0.6)
@@ -46,12 +46,16 @@ def split(dataset: Dataset, sizes: dict[str, int | None], seed: int = 0) -> Spli
     """
     samples = dataset.samples
     keys, duplicates = _units(samples)
-    notes = (f"{duplicates} duplicate samples were kept together in one split",) if duplicates else ()
+    notes: tuple[str, ...] = ()
+    if duplicates:
+        notes = (f"{duplicates} duplicate samples were kept together in one split",)
     if any(sample.split is not None for sample in samples):
         return _declared(samples, keys, dataset.origin, notes)
     wanted = _sizes(len(samples), sizes, dataset.origin)
     parts = _assign(samples, keys, wanted, np.random.default_rng(seed))
     _check_filled(parts, dataset.origin)
+    if left := sum(wanted.values()) - sum(map(len, parts.values())):
+        notes += (f"{left} samples are in no split: their groups are larger than the room that was left",)
     return _gather(samples, parts, notes)
 
 
@@ -108,10 +112,10 @@ def _assign(
     for key in order:
         members = units[key]
         stratum = strata[members[0]]
-        seen[stratum] += len(members)
         room = [name for name in NAMES if len(parts[name]) + len(members) <= wanted[name]]
         if not room:
             continue
+        seen[stratum] += len(members)
         due = {n: seen[stratum] * wanted[n] / total - per_stratum[n, stratum] for n in room}
         best = max(room, key=lambda n: (due[n], wanted[n] - len(parts[n])))
         parts[best].extend(members)

@@ -54,8 +54,11 @@ def load(path: Path) -> tuple[Tier, ...]:
         raise InputError(f"{path} has no [[tier]]: add one, or leave [fleet] out to build for this machine")
     names = [tier.name for tier in tiers]
     twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InputError(f"{path}: two tiers are called {twice!r}")
+    if twice is not None:
+        second = names.index(twice, names.index(twice) + 1)
+        raise InputError(
+            f"{settings.where(path, f'tier[{second}].name')}: two tiers are called {twice!r}: rename one"
+        )
     for index, tier in enumerate(tiers):
         if not 0 <= tier.share <= 1:
             raise InputError(

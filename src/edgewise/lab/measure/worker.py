@@ -1,8 +1,9 @@
 """The measuring process: fresh for each candidate, so that nothing of another one is counted.
 
-    import the runtime → baseline memory → load → first answer → warm-up → timed samples → peak memory → judge all
+    import the runtime → baseline memory → load → first answer → warm-up → timed samples → peak memory
+                                                              or → score every sample
 
-Only `run` is timed; reading a sample and scoring its answer are not.
+Only `run` is timed; reading a sample is not.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ class Scoring(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One measurement of one artifact."""
+    """One measurement of one artifact: `timed` samples for their time, or all of them to be scored."""
 
     artifact: str
     target: str
     outputs: tuple[TensorSpec, ...]
     threads: int
     store: str
-    timed: int
+    timed: int = 0
     scoring: Scoring | None = None
 
 
@@ -83,7 +84,7 @@ def measure(job: Job) -> Measured:
         session = module.load(Path(job.artifact), job.outputs, threads=job.threads)
         session.run(first)
         load = time.perf_counter() - start
-        times = _time(session, store, job.timed)
+        times = _time(session, store, job.timed) if job.timed else []
         peak = memory.peak() - base
         difference = _score(session, store, job.scoring) if job.scoring else None
         session.close()

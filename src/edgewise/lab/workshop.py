@@ -1,0 +1,166 @@
+"""Build, judge and time one candidate, each in a fresh process; what was built or judged is cached by content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edgewise.bundle.canonical import digest_document, digest_file
+from edgewise.bundle.store import artifact_of
+from edgewise.lab import jobs, machine
+from edgewise.lab.cache import Cache
+from edgewise.lab.compress import worker as compressor
+from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.data.samples import Sample
+from edgewise.lab.measure import store
+from edgewise.lab.measure import worker as measurer
+from edgewise.lab.measure.worker import Measured
+from edgewise.lab.plan import Plan
+from edgewise.lab.result import Operators
+from edgewise.lab.trial import Built, Judged
+
+__all__ = ["Workshop"]
+
+
+class Workshop:
+    """Builds and judges candidates of one plan, each in a fresh process, through the cache.
+
+    Building and judging may run side by side, until `stop` is set; whatever is timed runs alone.
+    """
+
+    def __init__(self, plan: Plan, cache: Cache, scratch: Path) -> None:
+        self.plan = plan
+        self.cache = cache
+        self.scratch = scratch
+        self.threads = plan.config.measure.threads or 1
+        self.stop = Event()
+        self._stores: dict[str, tuple[Path, str]] = {}
+
+    @property
+    def timeout(self) -> float:
+        """Seconds allowed for one piece of work."""
+        return self.plan.config.measure.timeout_s
+
+    def store(self, name: str, samples: Sequence[Sample] | None = None) -> Path:
+        """Return the samples of a split as workers read them."""
+        if name not in self._stores:
+            path = self.scratch / f"{name}.npz"
+            store.write(path, getattr(self.plan.splits, name) if samples is None else samples)
+            self._stores[name] = (path, digest_file(path))
+        return self._stores[name][0]
+
+    def store_digest(self, name: str) -> str:
+        """Return the content of a split: tensors and labels."""
+        self.store(name)
+        return self._stores[name][1]
+
+    def build(self, candidate: Candidate, source: Path) -> Built:
+        """Build a candidate's artifact from the ONNX file `source`. Raises JobError with the reason."""
+        versions = machine.versions()
+        key = {
+            "source": digest_file(source),
+            "candidate": msgspec.to_builtins(candidate),
+            "calibration": self.store_digest("calibration"),
+            "versions": versions,
+        }
+        entry = self.cache.entry("builds", key)
+        cached = entry.exists()
+        if not cached:
+            with self.cache.fill(entry) as folder:
+                job = compressor.Job(
+                    candidate, str(source), str(self.store("calibration")), str(folder / "files")
+                )
+                done = jobs.run(
+                    compressor.__name__,
+                    job,
+                    compressor.Done,
+                    timeout=self.timeout,
+                    scratch=self.scratch,
+                    stop=self.stop,
+                )
+                (folder / "built.json").write_bytes(msgspec.json.encode(done))
+        done = msgspec.json.decode((entry / "built.json").read_bytes(), type=compressor.Done)
+        return Built(done.artifact, entry / "files", done.operators, done.seconds, cached)
+
+    def adopt(self, path: Path, operators: Operators) -> Built:
+        """Take a file as it is: the user's original."""
+        return Built(artifact_of("onnx", [(path.name, path)]), path.parent, operators, 0.0, cached=False)
+
+    def judge(self, built: Built, target: str, split: str, *, reference: Judged | None) -> Judged:
+        """Score an artifact over a whole split; without a reference it becomes the reference.
+
+        Raises JobError with the reason when it does not load, run or answer with finite numbers.
+        """
+        key = {
+            "artifact": built.artifact.digest,
+            "target": target,
+            "split": self.store_digest(split),
+            "reference": None if reference is None else digest_file(reference.folder / "reference.npz"),
+            "machine": machine.describe(),
+            "metric": self._metric_key(),
+        }
+        entry = self.cache.entry("judged", key)
+        if not entry.exists():
+            with self.cache.fill(entry) as folder:
+                scoring = self._scoring(folder, reference)
+                measured = self._measure(built, target, split, threads=1, scoring=scoring)
+                (folder / "measured.json").write_bytes(msgspec.json.encode(measured))
+        measured = msgspec.json.decode((entry / "measured.json").read_bytes(), type=Measured)
+        with np.load(entry / "scores.npz", allow_pickle=False) as scores:
+            return Judged(measured, scores["rows"], scores["agreement"], entry)
+
+    def time(self, built: Built, target: str, timed: int, threads: int | None = None) -> Measured:
+        """Time an artifact once on the search split; never cached. Raises JobError with the reason."""
+        return self._measure(built, target, "search", threads=threads or self.threads, timed=timed)
+
+    def _measure(
+        self,
+        built: Built,
+        target: str,
+        split: str,
+        *,
+        threads: int,
+        timed: int = 0,
+        scoring: measurer.Scoring | None = None,
+    ) -> Measured:
+        job = measurer.Job(
+            artifact=str(built.main),
+            target=target,
+            outputs=self.plan.model.outputs,
+            threads=threads,
+            store=str(self.store(split)),
+            timed=timed,
+            scoring=scoring,
+        )
+        return jobs.run(
+            measurer.__name__, job, Measured, timeout=self.timeout, scratch=self.scratch, stop=self.stop
+        )
+
+    def _scoring(self, folder: Path, reference: Judged | None) -> measurer.Scoring:
+        return measurer.Scoring(
+            metric=self.plan.metric_name,
+            base=str(self.plan.config.base.absolute()),
+            classes=self.plan.classes,
+            post=self.plan.config.post,
+            scores=str(folder / "scores.npz"),
+            reference=str(reference.folder / "reference.npz") if reference else None,
+            keep=None if reference else str(folder / "reference.npz"),
+        )
+
+    def _metric_key(self) -> dict[str, Any]:
+        """Whatever decides a score: the metric, the post-processing, and the files both read."""
+        config = self.plan.config
+        files = [step.file for step in config.post if hasattr(step, "file")]
+        if ".py:" in self.plan.metric_name:
+            files.append(self.plan.metric_name.rpartition(":")[0])
+        return {
+            "name": self.plan.metric_name,
+            "classes": self.plan.classes,
+            "post": digest_document([msgspec.to_builtins(step) for step in config.post]),
+            "files": [digest_file(config.find(file)) for file in files],
+        }
