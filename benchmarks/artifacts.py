@@ -11,22 +11,19 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
 
 from benchmarks.demos import Finished
 from benchmarks.method import NotMeasuredError
 from edgewise.bundle.store import artifact_of
 from edgewise.lab import config as configuration
+from edgewise.lab.attempt import source_of
 from edgewise.lab.cache import Cache, default_folder
 from edgewise.lab.compress.recipe import Candidate, Method
-from edgewise.lab.model.simplify import simplify
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow
 from edgewise.lab.workshop import Workshop
 
 __all__ = ["Artifacts", "distinct"]
-
-SIMPLIFY_CHECKED_ON = 4  # calibration samples, as in edgewise.lab.attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,9 @@ class Artifacts:
     def of(cls, found: Finished, scratch: Path) -> Artifacts:
         """Read the project as the build did."""
         plan = prepare(configuration.load(found.config))
-        feeds = [sample.inputs for sample in plan.splits.calibration[:SIMPLIFY_CHECKED_ON]]
-        source = scratch / "source.onnx"
-        onnx.save(simplify(plan.model, feeds).model, source)
-        return cls(found, plan, Workshop(plan, Cache(default_folder()), scratch), source)
+        shop = Workshop(plan, Cache(default_folder()), scratch)
+        source, _ = source_of(plan, shop)
+        return cls(found, plan, shop, source)
 
     def file(self, row: CandidateRow) -> Path:
         """Return the file a runtime opens. Raises NotMeasuredError when it is not the one that was judged."""

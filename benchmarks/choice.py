@@ -24,7 +24,7 @@ from edgewise.report import format as words
 
 __all__ = ["run"]
 
-ROUNDS = 9
+ROUNDS = 12
 TIMED_MS, FEWEST, MOST = 1000.0, 30, 150
 TOLD = 0.90  # an interval that reaches below this could hide a candidate that is faster
 AIM = "none < 1 beyond its interval"

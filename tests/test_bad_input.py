@@ -195,6 +195,7 @@ def test_bad_input_is_named_and_leaves_nothing_behind(
     assert sorted(project.folder.rglob("*")) == before or what.startswith("metric")  # __pycache__
 
 
+@pytest.mark.slow
 def test_an_earlier_output_stays_as_it_was(
     built: Build, project: Project, command: Command, tmp_path: Path
 ) -> None:
@@ -296,6 +297,7 @@ def test_no_room_in_the_cache_stops_the_build_and_names_it(
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("built", "few")  # `built` has filled the cache and made the key
 def test_no_room_for_the_output_names_it_and_leaves_nothing(
     project: Project, command: Command, tidy: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import edgewise
 import guarded
@@ -20,12 +22,15 @@ from edgewise.bundle.evidence import Evidence
 from edgewise.device.verify import verify
 from edgewise.errors import InputError, TrustError
 from edgewise.facade import Build
-from edgewise.lab import attempt, config, plan
+from edgewise.lab import config, plan
 from edgewise.lab.compress import apply
-from edgewise.lab.compress.recipe import Candidate, Method, Original
+from edgewise.lab.compress.recipe import Candidate, DynamicInt8, Method, Original
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.result import BuildResult
+from models import model, normal, save, tensor
 from projects import Project, digits_as_scikit_learn_exports_them
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_candidate_is_a_row_and_a_failed_one_says_why(built: Build) -> None:
@@ -118,6 +123,20 @@ def test_a_recipe_rebuilds_a_byte_identical_artifact(
     assert again.artifact.digest == row.artifact
 
 
+@pytest.mark.usefixtures("tidy")  # ONNX Runtime writes what it cannot infer the shapes of into the working folder
+def test_what_a_tool_writes_into_the_working_folder_is_cleared_up(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", scale=[2.0], offset=[0.0]),
+        helper.make_node("MatMul", ["scaled", "w"], ["y"]),
+    ]
+    weights, x, y = {"w": normal(1, 64, 64)}, tensor("x", ["n", 64]), tensor("y", ["n", 64])
+    proto = model(nodes, [x], [y], weights, domains=["ai.onnx.ml"])
+    source = save(proto, tmp_path / "source.onnx")
+    (tmp_path / "files").mkdir()
+    quantized = apply.build(Candidate(DynamicInt8(), "onnxruntime"), source, [], tmp_path / "files")
+    assert [file.name for file in quantized.artifact.files] == ["model.onnx"]
+
+
 # Tiers and goals
 
 
@@ -183,10 +202,9 @@ def test_a_second_build_finds_the_same_artifacts(second: Second, built: Build) -
 
 
 def test_a_candidate_that_fails_is_a_row_with_its_reason_and_no_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, only: Callable[..., None]
 ) -> None:
-    tried = tuple(Candidate(Original(), target) for target in ("onnxruntime", "openvino"))
-    monkeypatch.setattr(attempt, "candidates", lambda **_: tried)
+    only(*(Candidate(Original(), target) for target in ("onnxruntime", "openvino")))
     built = edgewise.build(digits_as_scikit_learn_exports_them(tmp_path / "project"))
     row = built.result.row("openvino/original")
     assert row.status == "failed"

@@ -247,7 +247,7 @@ def test_the_reason_is_given(rows: list[CandidateRow], asked: Goals, reason: str
 
 
 few = st.integers(1, 3).map(float)
-candidates = st.lists(
+candidates: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     st.builds(
         dict,
         p50=few,

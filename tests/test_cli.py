@@ -170,17 +170,20 @@ def test_input_that_cannot_be_read_is_named(
 # verify
 
 
+@pytest.mark.slow
 def test_verify_says_what_was_checked(built: Build, command: Command) -> None:
     said = command("verify", built.path)
     assert said.code == 0
     assert "artifacts as written, signing: development\n  pre-processing: none declared\n" in said.out
 
 
+@pytest.mark.slow
 def test_verify_as_json_lists_every_variant(built: Build, command: Command) -> None:
     checked = json.loads(command("verify", built.path, "--json").out)
     assert [check["variant"] for check in checked["variants"]] == [c.candidate for c in built.result.claims]
 
 
+@pytest.mark.slow
 def test_a_manifest_changed_after_signing_is_exit_4(built: Build, tmp_path: Path, command: Command) -> None:
     copy = shutil.copytree(built.path, tmp_path / "bundle")
     manifest = copy / "manifest.json"
@@ -193,10 +196,12 @@ def test_a_manifest_changed_after_signing_is_exit_4(built: Build, tmp_path: Path
 # build and demo
 
 
+@pytest.mark.slow
 def test_a_build_whose_goals_are_met_is_exit_0(build_run: guarded.Run) -> None:
     assert (build_run.code, build_run.err[-300:] if build_run.code else "") == (0, "")
 
 
+@pytest.mark.slow
 def test_progress_is_plain_lines_where_there_is_no_terminal(build_run: guarded.Run, built: Build) -> None:
     tried = len(built.result.candidates) - 1
     assert f"Building candidates ({tried})\n" in build_run.err
@@ -204,10 +209,12 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(build_run: guarded.R
     assert "\x1b" not in build_run.err
 
 
+@pytest.mark.slow
 def test_the_table_says_how_its_figures_are_known(build_run: guarded.Run) -> None:
     assert "\nFigures: measured, on linux-" in build_run.out.replace("darwin-", "linux-")
 
 
+@pytest.mark.slow
 def test_every_candidate_and_tier_is_in_the_tables(build_run: guarded.Run, built: Build) -> None:
     named = [row.id for row in built.result.candidates] + [tier.name for tier in built.result.tiers]
     assert [name for name in named if name not in build_run.out] == []
@@ -220,6 +227,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch, built: Build, project: Project) ->
     monkeypatch.setattr("edgewise.facade.build", lambda *_, **__: built)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize("verb", ["build", "demo"])
 def test_a_build_as_json_is_its_result_and_nothing_else(verb: str, built: Build, command: Command) -> None:
@@ -328,6 +336,7 @@ def stop(project: Project, cache_with_gaps: Path, tmp_path: Path) -> Callable[[s
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are stopped another way there")
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_a_build_that_is_stopped_clears_up_and_says_where_finished_work_is(
@@ -341,6 +350,7 @@ def test_a_build_that_is_stopped_clears_up_and_says_where_finished_work_is(
     assert stopped.left_behind == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are stopped another way there")
 def test_the_next_run_takes_what_a_stopped_one_had_finished(
     stop: Callable[[signal.Signals], Stopped],

@@ -71,8 +71,18 @@ def test_what_a_worker_prints_is_not_its_result(run: Run, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_worker_does_not_wait_for_input(run: Run) -> None:
-    assert run("return {'value': len(sys.stdin.read())}") == Done(0)
+def test_a_worker_does_not_read_what_was_typed_for_another(run: Run) -> None:
+    typed, typing = os.pipe()
+    os.write(typing, b"y")
+    os.close(typing)
+    kept = os.dup(0)
+    os.dup2(typed, 0)
+    try:
+        assert run("return {'value': len(sys.stdin.read())}") == Done(0)
+    finally:
+        os.dup2(kept, 0)
+        os.close(typed)
+        os.close(kept)
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,17 @@ def test_the_guard_notices_a_telemetry_that_is_not_switched_off(tmp_path: Path) 
     assert "onnxruntime" in guarded.run(tmp_path, sys.executable, "-c", "import onnxruntime").log
 
 
+@pytest.mark.slow
 def test_a_build_opens_no_socket(build_run: guarded.Run) -> None:
     assert (build_run.code, build_run.log) == (0, "")
 
 
+@pytest.mark.slow
 def test_no_worker_of_a_build_was_killed_for_opening_one(built: Build) -> None:
     assert [row.reason for row in built.result.candidates if "SIGSYS" in (row.reason or "")] == []
 
 
+@pytest.mark.slow
 def test_a_build_leaves_nothing_in_the_home(build_run: guarded.Run) -> None:
     assert list(build_run.home.rglob("*")) == []
 

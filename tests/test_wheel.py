@@ -1,4 +1,4 @@
-"""The wheel, installed with its base dependencies alone, opens and runs a bundle. Slow: it makes an environment."""
+"""The wheel, installed with its base dependencies alone, opens and runs a bundle."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 import bundles
 from edgewise.facade import Build
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 LAB = ("onnx", "openvino", "nncf", "sklearn", "jinja2", "matplotlib", "rich", "psutil", "tokenizers", "PIL")

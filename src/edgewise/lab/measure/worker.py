@@ -29,7 +29,7 @@ from edgewise.lab.measure.store import Store
 __all__ = ["Job", "Measured", "Scoring"]
 
 WARMUP_RUNS = 5
-WARMUP_SECONDS = 0.3
+WARMUP_SECONDS = 1.0
 
 
 class Scoring(msgspec.Struct, frozen=True):
@@ -92,14 +92,15 @@ def measure(job: Job) -> Measured:
 
 
 def _time(session: targets.Session, store: Store, count: int) -> list[float]:
+    """Warm up on the samples that are timed: a runtime may prepare itself for each new shape."""
+    samples = [store.inputs(index) for index in range(min(count, len(store)))]
     until = time.perf_counter() + WARMUP_SECONDS
-    for index in range(len(store)):
-        session.run(store.inputs(index))
+    for index, inputs in enumerate(samples):
+        session.run(inputs)
         if index + 1 >= WARMUP_RUNS and time.perf_counter() > until:
             break
     times = []
-    for index in range(min(count, len(store))):
-        inputs = store.inputs(index)
+    for inputs in samples:
         start = time.perf_counter()
         session.run(inputs)
         times.append((time.perf_counter() - start) * 1e3)
