@@ -123,7 +123,9 @@ def test_a_recipe_rebuilds_a_byte_identical_artifact(
     assert again.artifact.digest == row.artifact
 
 
-@pytest.mark.usefixtures("tidy")  # ONNX Runtime writes what it cannot infer the shapes of into the working folder
+@pytest.mark.usefixtures(
+    "tidy"
+)  # ONNX Runtime writes what it cannot infer the shapes of into the working folder
 def test_what_a_tool_writes_into_the_working_folder_is_cleared_up(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", scale=[2.0], offset=[0.0]),

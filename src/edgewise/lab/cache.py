@@ -42,21 +42,34 @@ class Cache:
         """Return the folder of the entry for `key` (it may not exist yet)."""
         return self.folder / kind / digest_document(key)
 
+    def shared(self, kind: str, key: Any) -> Path:
+        """Return the folder for `key`, made if need be; its files are written whole by those who use it."""
+        with self._writable():
+            folder = self.entry(kind, key)
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     @contextmanager
     def fill(self, entry: Path) -> Iterator[Path]:
         """Yield an empty folder beside `entry`, moved into place when the block ends well."""
         staging = None
         try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(dir=entry.parent, prefix=".new-"))
-            yield staging
-            _place(staging, entry)
-        except OSError as error:
-            message = f"the cache {self.folder} is not writable ({error.strerror or error}): free space, or set EDGEWISE_CACHE to another folder"
-            raise InputError(message) from error
+            with self._writable():
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                staging = Path(tempfile.mkdtemp(dir=entry.parent, prefix=".new-"))
+                yield staging
+                _place(staging, entry)
         finally:
             if staging:
                 shutil.rmtree(staging, ignore_errors=True)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"the cache {self.folder} is not writable ({error.strerror or error}): free space, or set EDGEWISE_CACHE to another folder"
+            raise InputError(message) from error
 
 
 def _place(staging: Path, entry: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,6 +26,8 @@ from edgewise.lab.trial import Built, Judged
 
 __all__ = ["Workshop"]
 
+R = TypeVar("R")
+
 
 class Workshop:
     """Builds and judges candidates of one plan, each in a fresh process, through the cache.
@@ -40,11 +42,6 @@ class Workshop:
         self.threads = plan.config.measure.threads or 1
         self.stop = Event()
         self._stores: dict[str, tuple[Path, str]] = {}
-
-    @property
-    def timeout(self) -> float:
-        """Seconds allowed for one piece of work."""
-        return self.plan.config.measure.timeout_s
 
     def store(self, name: str, samples: Sequence[Sample] | None = None) -> Path:
         """Return the samples of a split as workers read them."""
@@ -61,28 +58,20 @@ class Workshop:
 
     def build(self, candidate: Candidate, source: Path) -> Built:
         """Build a candidate's artifact from the ONNX file `source`. Raises JobError with the reason."""
-        versions = machine.versions()
-        key = {
+        given = {
             "source": digest_file(source),
-            "candidate": msgspec.to_builtins(candidate),
             "calibration": self.store_digest("calibration"),
-            "versions": versions,
+            "versions": machine.versions(),
         }
-        entry = self.cache.entry("builds", key)
+        entry = self.cache.entry("builds", given | {"candidate": msgspec.to_builtins(candidate)})
         cached = entry.exists()
         if not cached:
+            kept = self.cache.shared("ranges", given)
             with self.cache.fill(entry) as folder:
                 job = compressor.Job(
-                    candidate, str(source), str(self.store("calibration")), str(folder / "files")
+                    candidate, str(source), str(self.store("calibration")), str(folder / "files"), str(kept)
                 )
-                done = jobs.run(
-                    compressor.__name__,
-                    job,
-                    compressor.Done,
-                    timeout=self.timeout,
-                    scratch=self.scratch,
-                    stop=self.stop,
-                )
+                done = self._run(compressor.__name__, job, compressor.Done)
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))
         done = msgspec.json.decode((entry / "built.json").read_bytes(), type=compressor.Done)
         return Built(done.artifact, entry / "files", done.operators, done.seconds, cached)
@@ -137,9 +126,11 @@ class Workshop:
             timed=timed,
             scoring=scoring,
         )
-        return jobs.run(
-            measurer.__name__, job, Measured, timeout=self.timeout, scratch=self.scratch, stop=self.stop
-        )
+        return self._run(measurer.__name__, job, Measured)
+
+    def _run(self, module: str, job: Any, result: type[R]) -> R:
+        timeout = self.plan.config.measure.timeout_s
+        return jobs.run(module, job, result, timeout=timeout, scratch=self.scratch, stop=self.stop)
 
     def _scoring(self, folder: Path, reference: Judged | None) -> measurer.Scoring:
         return measurer.Scoring(

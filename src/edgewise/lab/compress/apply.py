@@ -43,12 +43,16 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a handler works on. It reads `source`, writes into `folder`, and may leave anything in `work`."""
+    """What a handler works on. It reads `source`, writes into `folder`, and may leave anything in `work`.
+
+    `kept` outlives the build: what any other from the same source and samples may use.
+    """
 
     source: Path
     calibration: Samples
     folder: Path
     work: Path
+    kept: Path | None = None
 
     @property
     def onnx(self) -> Path:
@@ -62,16 +66,18 @@ class Job:
         return path
 
 
-def build(candidate: Candidate, source: Path, calibration: Samples, folder: Path) -> Built:
+def build(
+    candidate: Candidate, source: Path, calibration: Samples, folder: Path, kept: Path | None = None
+) -> Built:
     """Apply the candidate's method to the ONNX file `source` and write the artifact into the empty `folder`.
 
-    The same source, samples and library versions give the same bytes. Raises ToolchainError with the tool's
+    `kept` is a folder shared with other builds from the same source and samples. The same source, samples and library versions give the same bytes. Raises ToolchainError with the tool's
     own reason when it cannot be done, InputError for a method that the target does not have.
     """
     started = time.perf_counter()
     source, folder = source.absolute(), folder.absolute()  # the tools work in another folder
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work") as work, quiet(Path(work)):
-        job = Job(source, calibration, folder, Path(work))
+        job = Job(source, calibration, folder, Path(work), kept)
         try:
             _apply(candidate, job)
         except EdgewiseError:
@@ -134,6 +140,7 @@ def _static_int8(method: recipe.StaticInt8, job: Job) -> None:
         job.calibration,
         method=method.calibration,
         per_channel=method.per_channel,
+        kept=job.kept,
     )
 
 

@@ -16,12 +16,13 @@ __all__ = ["Done", "Job"]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What to build, from what, into which folder (made here)."""
+    """What to build, from what, into which folder (made here), and where ranges are kept for the next."""
 
     candidate: Candidate
     source: str
     calibration: str
     folder: str
+    kept: str
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ def build(job: Job) -> Done:
     folder.mkdir()
     with Store(Path(job.calibration)) as store:
         calibration = [store.inputs(index) for index in range(len(store))]
-    built = apply.build(job.candidate, Path(job.source), calibration, folder)
+    built = apply.build(job.candidate, Path(job.source), calibration, folder, Path(job.kept))
     main = folder / built.artifact.files[0].name
     return Done(built.artifact, operators(main, built.artifact.format), built.seconds)
 

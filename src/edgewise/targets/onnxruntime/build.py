@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -40,16 +40,18 @@ def quantize_static(
     work: Path,
     calibration: Samples,
     *,
-    method: Literal["minmax", "percentile", "entropy"],
+    method: ranges.Method,
     per_channel: bool,
+    kept: Path | None = None,
 ) -> None:
     """Write `source` in QDQ form: symmetric int8 weights, uint8 activations whose ranges `method` finds.
 
     uint8 activations are what ONNX Runtime recommends on x86: its VNNI kernels multiply unsigned by signed.
+    `kept` is a folder where ranges stay for other builds from the same source and samples.
     """
     tools = _tools()
     ready = _preprocessed(source, work / "static.onnx")
-    found = ranges.find(ready, calibration, method, work, large=_is_large(ready))
+    found = ranges.find(ready, calibration, method, kept or work, large=_is_large(ready))
     methods = tools.CalibrationMethod
     tools.quantize_static(
         ready,

@@ -9,6 +9,7 @@ The result is what ONNX Runtime finds in one call over samples of equal shape.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,32 +27,38 @@ the time its search takes grows with the square.
 """
 
 Samples = Sequence[Mapping[str, NDArray[Any]]]
+Method = Literal["minmax", "percentile", "entropy"]
 
 
-def find(
-    model: Path,
-    calibration: Samples,
-    method: Literal["minmax", "percentile", "entropy"],
-    work: Path,
-    *,
-    large: bool = False,
-) -> Path:
+def find(model: Path, calibration: Samples, method: Method, kept: Path, *, large: bool = False) -> Path:
     """Return the file with the ranges of all float tensors: the calibration cache of `quantize_static`.
 
-    `large`: the model is too large for one file. Raises ValueError for a histogram of infinite values.
+    It is taken from the folder `kept` if it is there, and kept there if not: a range depends on neither the
+    type of the weights nor their channels. `large`: the model is too large for one file. Raises ValueError for
+    a histogram of infinite values.
     """
-    from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import save_tensors_data
 
+    path = kept / f"{method}.json"
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=kept, prefix=".new-") as work:
+            found = _found(model, calibration, method, kept, Path(work), large)
+            save_tensors_data(found, Path(work) / path.name)
+            (Path(work) / path.name).replace(path)
+    return path
+
+
+def _found(model: Path, calibration: Samples, method: Method, kept: Path, work: Path, large: bool) -> Any:
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import load_tensors_data
+
+    if method == "minmax":
+        return _collected(_calibrator(model, CalibrationMethod.MinMax, work, large), calibration)
     kinds = {"percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
-    calibrator = _calibrator(model, CalibrationMethod.MinMax, work, large)
-    found = _collected(calibrator, calibration)
-    if method in kinds:
-        calibrator = _calibrator(model, kinds[method], work, large)
-        calibrator.collector = _collector(calibrator, found)
-        found = _collected(calibrator, calibration)
-    save_tensors_data(found, work / "ranges.json")
-    return work / "ranges.json"
+    calibrator = _calibrator(model, kinds[method], work, large)
+    spans = load_tensors_data(find(model, calibration, "minmax", kept, large=large))
+    calibrator.collector = _collector(calibrator, spans)
+    return _collected(calibrator, calibration)
 
 
 class _One:
