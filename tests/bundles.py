@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from edgewise.bundle import golden, store
 from edgewise.bundle.golden import GoldenCase
 from edgewise.bundle.manifest import SCHEMA, Artifact, Licence, Manifest, ModelEntry, TierEntry, Variant
-from edgewise.bundle.processing import preprocessor
+from edgewise.bundle.processing import postprocessor, preprocessor
 from edgewise.bundle.steps import Image, Labels, PostStep, PreStep, Tokenize
 from edgewise.lab.model.graph import spec
 from models import INT64, model, save, tensor, tiny_mlp
@@ -70,7 +70,7 @@ def write(
     find = dict(files or {})
     inputs = preprocessor(pre, find.__getitem__)(raw) if raw is not None else _ones(proto)
     kept = folder.parent / "golden.npz"
-    kept.write_bytes(golden.encode([_answered(proto, inputs, raw)]))
+    kept.write_bytes(golden.encode([_answered(proto, inputs, raw, post)]))
     packed = tuple(
         Tokenize(file=add("tokenizer-json", find[step.file]), mask=None)
         if isinstance(step, Tokenize)
@@ -181,8 +181,9 @@ def _ones(proto: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
-def _answered(proto: onnx.ModelProto, inputs: Any, raw: Any) -> GoldenCase:
+def _answered(proto: onnx.ModelProto, inputs: Any, raw: Any, post: tuple[PostStep, ...]) -> GoldenCase:
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in proto.graph.output]
     outputs = dict(zip(names, session.run(names, inputs), strict=True))
-    return GoldenCase(inputs, outputs, None if raw is None else np.array(raw))
+    answer = postprocessor(post, Path)(outputs).value
+    return GoldenCase(inputs, outputs, None if raw is None else np.array(raw), answer)

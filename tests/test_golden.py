@@ -61,6 +61,11 @@ def test_a_case_without_raw_input_reads_back_without_one(tmp_path: Path) -> None
     assert case.raw is None
 
 
+def test_the_final_answer_reads_back(tmp_path: Path) -> None:
+    answered = GoldenCase(CASE.inputs, CASE.outputs, answer="naïve")
+    assert [case.answer for case in decode(stored(tmp_path, encode([answered, CASE])))] == ["naïve", None]
+
+
 def test_a_tensor_name_may_hold_slashes(tmp_path: Path) -> None:
     case = GoldenCase({"serving/in:0": np.ones(2)}, {"model/dense/out": np.ones(2)})
     (read,) = decode(stored(tmp_path, encode([case])))

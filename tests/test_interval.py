@@ -73,6 +73,29 @@ def test_met_and_missed_are_each_wrong_in_few_of_100_data_sets(margins: list[Int
     assert max(verdicts.count("met"), verdicts.count("missed")) / TRIALS < 0.06
 
 
+@pytest.mark.parametrize("samples", [150, 400])
+def test_met_is_wrong_in_few_data_sets_though_none_may_hold_a_lost_answer(
+    samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interval, "RESAMPLES", 400)
+    random = np.random.default_rng(3)
+    original = random.random((TRIALS, samples)) < 0.9
+    variant = original & (random.random((TRIALS, samples)) >= 0.01)  # exactly on the floor
+    verdicts = [
+        verdict(margin_to_floor(ACCURACY, right(v), right(o), Floor(0.99)))
+        for v, o in zip(variant, original, strict=True)
+    ]
+    assert verdicts.count("met") / TRIALS < 0.06
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(200, "not shown"), (500, "met")])
+def test_equal_answers_of_another_file_show_the_floor_only_with_enough_samples(
+    samples: int, expected: str
+) -> None:
+    original = share_right(int(0.9 * samples), samples)
+    assert verdict(margin_to_floor(ACCURACY, original.copy(), original, Floor(0.99))) == expected
+
+
 def test_the_estimate_is_not_biased(margins: list[Interval]) -> None:
     values = np.array([margin.value for margin in margins])
     assert abs(values.mean()) < 3 * values.std() / np.sqrt(TRIALS)

@@ -278,6 +278,16 @@ def test_pre_processing_that_differs_here_is_refused(tmp_path: Path) -> None:
         verify(path)
 
 
+def test_post_processing_that_answers_otherwise_here_is_refused(tmp_path: Path) -> None:
+    path = bundles.text(tmp_path / "b")
+    manifest = path / "manifest.json"
+    manifest.write_bytes(
+        manifest.read_bytes().replace(b'["negative","positive"]', b'["positive","negative"]')
+    )
+    with pytest.raises(TrustError, match="into 'negative' here, in the lab into 'positive'"):
+        verify(path)
+
+
 def test_a_variant_that_cannot_run_here_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bundles.write(tmp_path / "b", runtimes=BOTH)
     without(monkeypatch, "openvino")

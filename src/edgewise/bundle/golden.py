@@ -1,7 +1,7 @@
 """Golden inputs and outputs: the same few requests, answered by the original, kept in canonical form.
 
-One `.npz` (never pickled): `in/<i>/<name>`, `out/<i>/<name>`, and `raw/<i>` where pre-processing is declared
-(text as a numpy string, a picture as uint8). They are run at build, at install and in `edgewise verify`.
+One `.npz` (never pickled): `in/<i>/<name>`, `out/<i>/<name>`, `raw/<i>` where pre-processing is declared (text
+as a numpy string, a picture as uint8), and `answer/<i>` where post-processing gives a name or a text. They are run at build, at install and in `edgewise verify`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class GoldenCase(msgspec.Struct, frozen=True):
-    """One request: its tensors, the original's outputs, and the raw input where there is one."""
+    """One request: its tensors, the original's outputs, the raw input and the final answer where there are any."""
 
     inputs: Arrays
     outputs: Arrays
     raw: NDArray[np.generic] | None = None
+    answer: str | None = None
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -50,6 +51,8 @@ def encode(cases: Sequence[GoldenCase]) -> bytes:
         arrays |= {f"out/{index}/{name}": array for name, array in case.outputs.items()}
         if case.raw is not None:
             arrays[f"raw/{index}"] = case.raw
+        if case.answer is not None:
+            arrays[f"answer/{index}"] = np.array(case.answer)
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise InputError(
@@ -69,7 +72,12 @@ def decode(path: Path) -> tuple[GoldenCase, ...]:
     except Exception as error:  # a damaged archive may raise nearly anything
         raise TrustError(f"{path} is not a golden-input file: {error}") from error
     return tuple(
-        GoldenCase(_part(arrays, f"in/{i}/"), _part(arrays, f"out/{i}/"), arrays.get(f"raw/{i}"))
+        GoldenCase(
+            _part(arrays, f"in/{i}/"),
+            _part(arrays, f"out/{i}/"),
+            arrays.get(f"raw/{i}"),
+            str(arrays[f"answer/{i}"]) if f"answer/{i}" in arrays else None,
+        )
         for i in numbers
     )
 

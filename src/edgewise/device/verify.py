@@ -14,7 +14,7 @@ from edgewise import targets
 from edgewise.bundle import golden, store
 from edgewise.bundle.golden import GoldenCase
 from edgewise.bundle.manifest import Variant
-from edgewise.bundle.processing import preprocessor
+from edgewise.bundle.processing import postprocessor, preprocessor
 from edgewise.bundle.steps import portable
 from edgewise.bundle.store import Bundle
 from edgewise.errors import EdgewiseError, ToolchainError, TrustError
@@ -53,6 +53,7 @@ def verify(path: str | Path) -> Checked:
     bundle.check()
     cases = golden.decode(bundle.main_file(bundle.model.golden))
     preprocessing = _check_preprocessing(bundle, cases)
+    _check_postprocessing(bundle, cases)
     checks = tuple(_check(bundle, variant, cases) for variant in bundle.model.variants)
     return Checked(str(path), bundle.signing, len(bundle.manifest.artifacts), preprocessing, checks)
 
@@ -77,6 +78,17 @@ def _check_preprocessing(bundle: Bundle, cases: Sequence[GoldenCase]) -> str:
         )
         raise TrustError(message)
     return f"same tensors as in the lab for {len(given)} raw input{'s' * (len(given) > 1)}"
+
+
+def _check_postprocessing(bundle: Bundle, cases: Sequence[GoldenCase]) -> None:
+    answer = postprocessor(bundle.model.post, bundle.main_file)
+    for case in cases:
+        got = answer(dict(case.outputs)).value
+        if case.answer is not None and got != case.answer:
+            raise TrustError(
+                f"{bundle.path}: post-processing turns golden outputs into {got!r} here, in the lab into "
+                f"{case.answer!r}: build the bundle again"
+            )
 
 
 def _check(bundle: Bundle, variant: Variant, cases: Sequence[GoldenCase]) -> VariantCheck:

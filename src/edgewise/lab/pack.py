@@ -23,6 +23,7 @@ from edgewise.bundle.manifest import (
     TierEntry,
     Variant,
 )
+from edgewise.bundle.processing import postprocessor
 from edgewise.bundle.steps import Ctc, PostStep, PreStep, Tokenize
 from edgewise.lab.attempt import BASELINE, RUNTIME
 from edgewise.lab.data.samples import Sample
@@ -88,7 +89,11 @@ def _golden_cases(outcome: Outcome) -> list[GoldenCase]:
     picked = outcome.plan.splits.calibration[:GOLDEN_CASES]
     session = targets.session(RUNTIME).load(baseline.built.main, outcome.plan.model.outputs)
     text = any(isinstance(step, Tokenize) for step in outcome.plan.config.pre)
-    cases = [GoldenCase(s.inputs, session.run(s.inputs), _raw(s, text=text)) for s in picked]
+    answer = postprocessor(outcome.plan.config.post, outcome.plan.config.find)
+    cases = []
+    for sample in picked:
+        outputs = session.run(sample.inputs)
+        cases.append(GoldenCase(sample.inputs, outputs, _raw(sample, text=text), answer(outputs).value))
     session.close()
     return cases
 

@@ -21,7 +21,7 @@ _FIELD = re.compile(r"Object (?:contains (?P<unknown>unknown)|missing required) 
 def read(path: Path, kind: type[T]) -> T:
     """Read `path` as TOML of type `kind`. Raises InputError naming key and line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: `edgewise init` writes one to start from") from error
     except (OSError, ValueError) as error:  # not UTF-8; a NUL in the name
@@ -38,7 +38,7 @@ def read(path: Path, kind: type[T]) -> T:
 
 def where(path: Path, key: str) -> str:
     """Return "file, line N, key" for a dotted key that was read from `path` before."""
-    line = _line_of(path.read_text(encoding="utf-8"), key)
+    line = _line_of(path.read_text(encoding="utf-8-sig"), key)
     return f"{path}, line {line}, {key}" if line else f"{path}, {key}"
 
 

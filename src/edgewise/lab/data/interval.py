@@ -78,15 +78,17 @@ def interval_of(metric: Metric, rows: Rows, seed: int = 0) -> Interval:
 def margin_to_floor(metric: Metric, variant: Rows, original: Rows, floor: Floor, seed: int = 0) -> Interval:
     """Return how far the variant is above the floor (negative: below), signed so that larger is better.
 
-    The floor is recomputed from the original in every resample, with the same samples as the variant.
+    The floor is recomputed from the original in every resample, with the same samples as the variant. The lower
+    end counts one loss that was not seen (ADR 0007), unless `variant` is the original itself.
     """
     both = np.concatenate([variant, original], axis=1)
-    width = variant.shape[1]
-    sums = _resample(both, seed)
-    gaps = _gap(metric, sums[:, :width], sums[:, width:], floor)
-    total = both.sum(axis=0)
-    value = _gap(metric, total[np.newaxis, :width], total[np.newaxis, width:], floor)[0]
-    low, high = _quantiles(gaps)
+    value = _gaps(metric, both.sum(axis=0, keepdims=True), floor)[0]
+    low, high = _quantiles(_gaps(metric, _resample(both, seed), floor))
+    lost = metric.lost(float(original[:, -1].mean()))
+    if lost is not None and not (variant is original and floor.absolute is None):
+        unseen = np.concatenate(lost)[np.newaxis, :]
+        gaps = _gaps(metric, _resample(np.concatenate([both, unseen]), seed), floor)
+        low = min(low, _quantiles(gaps)[0])
     return Interval(float(value), low, high)
 
 
@@ -97,9 +99,10 @@ def verdict(margin: Interval) -> Verdict:
     return "missed" if margin.high < 0 else "not shown"
 
 
-def _gap(metric: Metric, variant: Rows, original: Rows, floor: Floor) -> NDArray[np.float64]:
-    bound = floor.at(metric.value(original), higher_is_better=metric.higher_is_better)
-    gap = metric.value(variant) - bound
+def _gaps(metric: Metric, sums: Rows, floor: Floor) -> NDArray[np.float64]:
+    """Return variant − floor for sums of both: [resamples, statistics of the variant and of the original]."""
+    variant, original = np.split(sums, 2, axis=1)
+    gap = metric.value(variant) - floor.at(metric.value(original), higher_is_better=metric.higher_is_better)
     return gap if metric.higher_is_better else -gap
 
 

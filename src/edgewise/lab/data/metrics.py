@@ -44,8 +44,24 @@ class Metric:
         """Return the metric of summed statistics, over the last axis: [..., k] → [...]."""
         return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1e-12))
 
+    def lost(self, length: float) -> tuple[Vector, Vector] | None:
+        """Return the statistics of a sample that a variant gets wholly wrong and the original right, in this order.
+
+        `length`: positions of the sample. None where being wrong has no bound.
+        """
+        return None
+
     def check(self, label: Any, classes: int | None) -> None:
         """Raise InputError when `label` cannot be one of this metric's."""
+
+
+class _ShareMetric(Metric):
+    """A share of positions: (right, positions)."""
+
+    highest = 1.0
+
+    def lost(self, length: float) -> tuple[Vector, Vector] | None:
+        return np.array([0.0, length]), np.array([length, length])
 
 
 class _ClassMetric(Metric):
@@ -75,7 +91,7 @@ class _ClassMetric(Metric):
         return truth
 
 
-class Accuracy(_ClassMetric):
+class Accuracy(_ClassMetric, _ShareMetric):
     """Share of top-1 answers equal to the label."""
 
     name = "accuracy"
@@ -87,7 +103,7 @@ class Accuracy(_ClassMetric):
 
 
 @dataclass(frozen=True)
-class TopK(_ClassMetric):
+class TopK(_ClassMetric, _ShareMetric):
     """Share of samples whose label is among the k highest scores."""
 
     k: int
@@ -210,6 +226,9 @@ class _TextMetric(Metric):
         if not isinstance(label, str) or not label.strip():
             raise InputError(f"{self.name} needs non-empty text as labels, got {label!r}")
 
+    def lost(self, length: float) -> tuple[Vector, Vector] | None:
+        return np.array([length, length]), np.array([0.0, length])
+
     def units(self, text: str) -> list[str]:
         """Split text into what is counted."""
         raise NotImplementedError
@@ -243,11 +262,10 @@ class Cer(_TextMetric):
         return list(text)
 
 
-class Agreement(Metric):
+class Agreement(_ShareMetric):
     """Share of top-1 positions equal to the original's. Never called accuracy: the original may be wrong."""
 
     name = "agreement"
-    highest = 1.0
     needs_labels = False
     needs_reference = True
     is_agreement = True

@@ -50,6 +50,8 @@ def split(dataset: Dataset, sizes: dict[str, int | None], seed: int = 0) -> Spli
     if duplicates:
         notes = (f"{duplicates} duplicate samples were kept together in one split",)
     if any(sample.split is not None for sample in samples):
+        if any(sizes.values()):
+            notes += (f"{dataset.origin} declares its own splits: the sizes in [data] were not used",)
         return _declared(samples, keys, dataset.origin, notes)
     wanted = _sizes(len(samples), sizes, dataset.origin)
     parts = _assign(samples, keys, wanted, np.random.default_rng(seed))

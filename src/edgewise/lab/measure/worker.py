@@ -21,6 +21,7 @@ from edgewise.bundle import golden
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.bundle.processing import Answered, postprocessor
 from edgewise.bundle.steps import PostStep
+from edgewise.errors import InputError
 from edgewise.lab import jobs
 from edgewise.lab.data import metrics
 from edgewise.lab.measure import memory
@@ -119,7 +120,7 @@ def _score(session: targets.Session, store: Store, job: Scoring) -> golden.Diffe
         own = _reference(reference, index) if reference is not None else outputs
         answer = post(outputs)
         whole = Answered(answer.value, answer.confidence, outputs)
-        rows.append(metric.statistics(whole, store.label(index), own))
+        rows.append(_statistics(metric, whole, store.label(index), own, blame=reference is None))
         agreed.append(agreement.statistics(whole, None, own))
         if job.keep:
             kept |= _kept(outputs, index, full=index < COMPARED or isinstance(metric, metrics.Cosine))
@@ -130,6 +131,18 @@ def _score(session: targets.Session, store: Store, job: Scoring) -> golden.Diffe
     if job.keep:
         np.savez(job.keep, **kept)  # type: ignore[arg-type]  # the stub takes only allow_pickle by keyword
     return golden.compare(expected, actual) if reference is not None else None
+
+
+def _statistics(
+    metric: metrics.Metric, answer: Answered, label: Any, own: dict[str, NDArray[Any]], *, blame: bool
+) -> NDArray[np.float64]:
+    """Judge one answer. What the original's answers passed is no fault of the user's when another's do not."""
+    try:
+        return metric.statistics(answer, label, own)
+    except InputError as error:
+        if blame:
+            raise
+        raise ValueError(f"its answers cannot be judged: {error}") from error
 
 
 COMPARED = 32  # samples whose whole outputs are compared with the original's
