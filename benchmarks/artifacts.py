@@ -59,9 +59,9 @@ class Artifacts:
         return path
 
     def samples(self, count: int, path: Path) -> Path:
-        """Write `count` search samples, spread evenly over the split, for the timing processes."""
+        """Write twice `count` search samples, spread evenly over the split: every other one is timed."""
         search = self.plan.splits.search
-        picked = [search[int(i)] for i in np.linspace(0, len(search) - 1, min(count, len(search)))]
+        picked = [search[int(i)] for i in np.linspace(0, len(search) - 1, min(2 * count, len(search)))]
         arrays = {f"{i}/{name}": a for i, sample in enumerate(picked) for name, a in sample.inputs.items()}
         np.savez(path, **arrays)  # type: ignore[arg-type]  # the stub takes only allow_pickle by keyword
         return path

@@ -118,6 +118,24 @@ def test_channels_may_come_last() -> None:
     assert picture(Image(input="x", layout="NHWC"), np.zeros((4, 5, 3))).shape == (1, 4, 5, 3)
 
 
+@pytest.mark.parametrize(
+    ("step", "shape"),
+    [
+        (Image(input="x", height=4, multiple=8), (1, 3, 4, 16)),
+        (Image(input="x", multiple=8), (1, 3, 8, 16)),
+        (Image(input="x", height=4, width=10, multiple=8), (1, 3, 4, 10)),
+    ],
+    ids=["free width", "both free", "none free"],
+)
+def test_a_free_side_is_filled_up_to_a_multiple(step: Image, shape: tuple[int, ...]) -> None:
+    assert picture(step, np.full((4, 9), 255)).shape == shape
+
+
+def test_what_is_filled_up_is_zero_after_normalising() -> None:
+    step = Image(input="x", multiple=2, mean=(0.5,), std=(0.5,), channels="L")
+    assert picture(step, [[255, 255, 255]]).tolist() == [[[[1, 1, 1, 0], [0, 0, 0, 0]]]]
+
+
 def test_channels_may_be_blue_green_red() -> None:
     assert picture(Image(input="x", channels="BGR"), [[[0, 51, 255]]]).ravel() == pytest.approx(
         [1.0, 0.2, 0.0]

@@ -106,7 +106,7 @@ def _image(step: Image, find: Finder) -> Preprocess:
         pixels = np.atleast_3d(np.asarray(picture, np.float32) / 255)
         if step.channels == "BGR":
             pixels = pixels[..., ::-1]
-        pixels = (pixels - mean) / std
+        pixels = _filled(step, (pixels - mean) / std)
         if step.layout == "NCHW":
             pixels = pixels.transpose(2, 0, 1)
         return {step.input: np.ascontiguousarray(pixels[np.newaxis], np.float32)}
@@ -138,6 +138,15 @@ def _size(step: Image, width: int, height: int) -> tuple[int, int]:
     if step.width:
         return step.width, max(1, round(height * step.width / width))
     return width, height
+
+
+def _filled(step: Image, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Add zeros below and to the right, up to the step's multiple, on a side that it does not fix."""
+    missing = [
+        0 if fixed else -size % step.multiple
+        for fixed, size in zip((step.height, step.width), pixels.shape[:2], strict=True)
+    ]
+    return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0))) if any(missing) else pixels
 
 
 def _python(step: PythonStep, find: Finder) -> Preprocess:

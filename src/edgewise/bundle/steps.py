@@ -35,13 +35,15 @@ class Tokenize(Step, frozen=True, tag="tokenize", kw_only=True):
 class Image(Step, frozen=True, tag="image", kw_only=True):
     """Picture → float32 [1, 3, H, W] (or NHWC): resize, scale to 0..1, subtract `mean`, divide by `std`.
 
-    A missing width (or height) keeps the picture's aspect ratio. `mean` and `std` have one number per
+    A missing width (or height) keeps the picture's aspect ratio, and is then filled up with zeros to a multiple
+    of `multiple`: fewer different shapes, for which a runtime must prepare itself. `mean` and `std` have one number per
     channel, or one for all; "L" uses their first.
     """
 
     input: str
     height: Count | None = None
     width: Count | None = None
+    multiple: Count = 1
     channels: Literal["RGB", "BGR", "L"] = "RGB"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[Divisor, ...] = (1.0, 1.0, 1.0)

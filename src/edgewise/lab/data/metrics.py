@@ -45,9 +45,9 @@ class Metric:
         return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1e-12))
 
     def lost(self, length: float) -> tuple[Vector, Vector] | None:
-        """Return the statistics of a sample that a variant gets wholly wrong and the original right, in this order.
+        """Return the statistics of a sample in which a variant has one mistake and the original none, in this order.
 
-        `length`: positions of the sample. None where being wrong has no bound.
+        `length`: positions of the sample. None where mistakes have no unit.
         """
         return None
 
@@ -61,7 +61,7 @@ class _ShareMetric(Metric):
     highest = 1.0
 
     def lost(self, length: float) -> tuple[Vector, Vector] | None:
-        return np.array([0.0, length]), np.array([length, length])
+        return np.array([length - 1, length]), np.array([length, length])
 
 
 class _ClassMetric(Metric):
@@ -227,7 +227,7 @@ class _TextMetric(Metric):
             raise InputError(f"{self.name} needs non-empty text as labels, got {label!r}")
 
     def lost(self, length: float) -> tuple[Vector, Vector] | None:
-        return np.array([length, length]), np.array([0.0, length])
+        return np.array([1.0, length]), np.array([0.0, length])
 
     def units(self, text: str) -> list[str]:
         """Split text into what is counted."""

@@ -93,15 +93,16 @@ def measure(job: Job) -> Measured:
 
 
 def _time(session: targets.Session, store: Store, count: int) -> list[float]:
-    """Warm up on the samples that are timed: a runtime may prepare itself for each new shape."""
-    samples = [store.inputs(index) for index in range(min(count, len(store)))]
+    """Time `count` samples, or two thirds, and warm up on the others: requests in use are new ones, too."""
+    count = min(count, max(1, 2 * len(store) // 3))
     until = time.perf_counter() + WARMUP_SECONDS
-    for index, inputs in enumerate(samples):
-        session.run(inputs)
-        if index + 1 >= WARMUP_RUNS and time.perf_counter() > until:
+    for runs, index in enumerate(range(count, len(store))):
+        if runs >= WARMUP_RUNS and time.perf_counter() > until:
             break
+        session.run(store.inputs(index))
     times = []
-    for inputs in samples:
+    for index in range(count):
+        inputs = store.inputs(index)
         start = time.perf_counter()
         session.run(inputs)
         times.append((time.perf_counter() - start) * 1e3)
