@@ -146,12 +146,25 @@ def test_a_damaged_file_is_read_or_refused_but_nothing_else(
 
 
 def test_equal_outputs_agree_and_differ_by_nothing() -> None:
-    assert difference([[0.1, 0.9]], [[0.1, 0.9]]) == Difference(1, 0.0, 0.0, 1.0)
+    assert difference([[0.1, 0.9]], [[0.1, 0.9]]) == Difference(1, 0.0, 0.0, 0.0, 1.0)
 
 
 def test_the_largest_difference_is_absolute_and_relative_to_the_largest_reference() -> None:
     found = difference([1.0, -4.0], [1.5, -4.0])
     assert (found.max_abs, found.max_rel) == (0.5, 0.125)
+
+
+def test_one_flipped_decision_of_many_moves_the_rms_little_and_noise_moves_it_to_1() -> None:
+    wanted = np.eye(100)
+    flipped = np.vstack([wanted[1], wanted[1:]])
+    noise = np.roll(wanted, 1, axis=1)
+    assert difference(wanted, flipped).rms == pytest.approx(np.sqrt(2 / 100))
+    assert difference(wanted, noise).rms == pytest.approx(np.sqrt(2))
+
+
+def test_the_rms_is_that_of_the_output_which_differs_most() -> None:
+    large, small = np.full(4, 1000.0), np.full(4, 0.001)
+    assert compare([{"a": large, "b": small}], [{"a": large, "b": 2 * small}]).rms == pytest.approx(1.0)
 
 
 def test_agreement_is_the_share_of_equal_top_1_positions() -> None:
@@ -185,7 +198,7 @@ def test_nan_in_a_single_score_never_agrees() -> None:
 
 
 def test_equal_infinities_differ_by_nothing() -> None:
-    assert difference([-np.inf, 2.0], [-np.inf, 2.5]) == Difference(1, 0.5, 0.25, 1.0)
+    assert difference([-np.inf, 2.0], [-np.inf, 2.5]) == Difference(1, 0.5, 0.25, 0.25, 1.0)
 
 
 def test_a_missing_infinity_is_an_infinite_difference() -> None:
@@ -194,11 +207,11 @@ def test_a_missing_infinity_is_an_infinite_difference() -> None:
 
 
 def test_another_shape_is_an_infinite_difference_without_agreement() -> None:
-    assert difference([[1.0, 2.0]], [1.0, 2.0]) == Difference(1, np.inf, np.inf, 0.0)
+    assert difference([[1.0, 2.0]], [1.0, 2.0]) == Difference(1, np.inf, np.inf, np.inf, 0.0)
 
 
 def test_a_missing_output_is_an_infinite_difference_without_agreement() -> None:
-    assert compare([{"y": np.ones(2)}], [{}]) == Difference(1, np.inf, np.inf, 0.0)
+    assert compare([{"y": np.ones(2)}], [{}]) == Difference(1, np.inf, np.inf, np.inf, 0.0)
 
 
 def test_labels_as_text_are_equal_or_not() -> None:

@@ -7,7 +7,9 @@ as a numpy string, a picture as uint8), and `answer/<i>` where post-processing g
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -33,13 +35,16 @@ class GoldenCase(msgspec.Struct, frozen=True):
 class Difference(msgspec.Struct, frozen=True):
     """How far outputs are from the original's over some cases.
 
-    `max_abs` in the outputs' own unit; `max_rel` is max_abs over the largest absolute reference value;
+    `max_abs` in the outputs' own unit; `max_rel` is max_abs over the largest absolute reference value; `rms` is
+    the root mean square of the differences over that of the reference, for the output where it is largest: one
+    flipped decision makes max_rel 1, but moves rms little; answers that are noise make it 1 and more.
     `agreement` is the share of top-1 positions (argmax over the last axis of the first float output) equal.
     """
 
     cases: int
     max_abs: float
     max_rel: float
+    rms: float
     agreement: float
 
 
@@ -88,26 +93,52 @@ def _part(arrays: Arrays, prefix: str) -> dict[str, NDArray[np.generic]]:
 
 def compare(expected: Sequence[Arrays], actual: Sequence[Arrays]) -> Difference:
     """Measure `actual` against `expected` outputs, case by case, output by output."""
-    max_abs = scale = 0.0
+    tallies: dict[str, _Tally] = {}
     equal = total = 0
     for reference, outputs in zip(expected, actual, strict=True):
         voting = _voting(reference)
         for name, wanted in reference.items():
             got = outputs.get(name)
             if got is None or got.shape != wanted.shape:
-                return Difference(len(expected), float("inf"), float("inf"), 0.0)
+                return Difference(len(expected), float("inf"), float("inf"), float("inf"), 0.0)
             if wanted.size == 0:
                 continue
             first, second = _numbers(wanted, got)
-            gap = np.abs(np.subtract(first, second, where=first != second, out=np.zeros_like(first)))
-            max_abs = max(max_abs, float("inf") if np.isnan(gap).any() else float(gap.max()))
-            scale = max(scale, float(np.abs(first[np.isfinite(first)]).max(initial=0.0)))
+            tallies.setdefault(name, _Tally()).add(first, second)
             if name == voting:
                 matches = _top1(first) == _top1(second)
                 equal, total = equal + int(matches.sum()), total + matches.size
+    max_abs = max((tally.largest for tally in tallies.values()), default=0.0)
+    scale = max((tally.scale for tally in tallies.values()), default=0.0)
     return Difference(
-        len(expected), max_abs, max_abs / scale if scale else max_abs, equal / total if total else 1.0
+        cases=len(expected),
+        max_abs=max_abs,
+        max_rel=max_abs / scale if scale else max_abs,
+        rms=max((tally.rms for tally in tallies.values()), default=0.0),
+        agreement=equal / total if total else 1.0,
     )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the cases add up to for one output."""
+
+    largest: float = 0.0
+    scale: float = 0.0
+    gaps: float = 0.0
+    squares: float = 0.0
+
+    def add(self, wanted: NDArray[np.float64], got: NDArray[np.float64]) -> None:
+        gap = np.abs(np.subtract(wanted, got, where=wanted != got, out=np.zeros_like(wanted)))
+        finite = wanted[np.isfinite(wanted)]
+        self.largest = max(self.largest, float("inf") if np.isnan(gap).any() else float(gap.max()))
+        self.scale = max(self.scale, float(np.abs(finite).max(initial=0.0)))
+        self.gaps += float("inf") if np.isnan(gap).any() else float(np.square(gap).sum())
+        self.squares += float(np.square(finite).sum())
+
+    @property
+    def rms(self) -> float:
+        return math.sqrt(self.gaps / self.squares if self.squares else self.gaps)
 
 
 def _voting(outputs: Arrays) -> str | None:

@@ -25,5 +25,5 @@ def command(bundle: Path, *, as_json: bool) -> None:
         if check.difference is None:
             click.echo(f"  {check.variant}: not run ({check.note})")
         else:
-            told = f"golden answers within {check.difference.max_rel:.2g} of the original's"
+            told = f"golden answers differ from the original's by {check.difference.rms:.2g} of their size"
             click.echo(f"  {check.variant}: {told} (tolerance {check.tolerance:.2g})")

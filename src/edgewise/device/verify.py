@@ -103,9 +103,9 @@ def _check(bundle: Bundle, variant: Variant, cases: Sequence[GoldenCase]) -> Var
     outputs = [session.run(case.inputs) for case in cases]
     session.close()
     difference = golden.compare([case.outputs for case in cases], outputs)
-    if not difference.max_rel <= variant.golden_tolerance:
+    if not difference.rms <= variant.golden_tolerance:
         message = (
-            f"{variant.id} answers the golden cases differently here: relative difference {difference.max_rel:.2g}, "
+            f"{variant.id} answers the golden cases differently here: rms difference {difference.rms:.2g}, "
             f"tolerance {variant.golden_tolerance:.2g}: do not use it on this machine"
         )
         raise TrustError(message)

@@ -155,7 +155,7 @@ def _variant(outcome: Outcome, trial: Trial, cases: Sequence[GoldenCase]) -> Var
         recipe=dict(row.recipe),
         figures=dict(row.figures) | {"quality": claim.quality, "margin": claim.margin},
         verification=_verification(row.difference, row.operators, difference),
-        golden_tolerance=2 * difference.max_rel + 1e-3,
+        golden_tolerance=2 * difference.rms + 1e-3,
         options={},
     )
 

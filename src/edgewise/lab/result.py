@@ -23,7 +23,7 @@ class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
     """One candidate, tried. A failed one has a `reason`, and figures whose evidence is `none`.
 
     Figures: `quality` (metric's unit, search split), `p50`, `p95`, `load` (ms), `memory` and `size` (bytes).
-    `difference` is against the original: {"cases", "max_abs", "max_rel", "agreement"}; null when it failed.
+    `difference` is against the original: {"cases", "max_abs", "max_rel", "rms", "agreement"}; null when it failed.
     `holds_floor`: whether the search split leads to expect the quality floor to be met on the test split.
     """
 
