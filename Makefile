@@ -37,8 +37,8 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Measure: the choice against each single candidate, the overhead of open(), import time
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## Measure: the choice against each single candidate, overhead, import time (builds the demos if need be)
+	$(BIN)/python -m benchmarks --build
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) demo-out bench-out
