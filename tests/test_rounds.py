@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgewise.bundle.evidence import Evidence
 from edgewise.lab.data.samples import Sample
@@ -179,7 +180,7 @@ def stored(folder: Path, *samples: Sample) -> store.Store:
 
 
 def test_inputs_of_any_shape_type_and_name_are_read_back(tmp_path: Path) -> None:
-    inputs = {
+    inputs: dict[str, NDArray[Any]] = {
         "ids": np.arange(3)[np.newaxis],
         "a/b:0": np.ones((2, 0), np.float32),
         "text": np.array([["wörd"]]),
