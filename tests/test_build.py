@@ -22,13 +22,15 @@ from edgewise.bundle.evidence import Evidence
 from edgewise.device.verify import verify
 from edgewise.errors import InputError, TrustError
 from edgewise.facade import Build
-from edgewise.lab import config, plan
+from edgewise.lab import attempt, config, plan
+from edgewise.lab.cache import Cache
 from edgewise.lab.compress import apply
 from edgewise.lab.compress.recipe import Candidate, DynamicInt8, Method, Original
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.result import BuildResult
+from edgewise.lab.workshop import Workshop
 from models import model, normal, save, tensor
-from projects import Project, digits_as_scikit_learn_exports_them
+from projects import Project, digits, digits_as_scikit_learn_exports_them
 
 pytestmark = pytest.mark.slow
 
@@ -224,3 +226,16 @@ def test_without_labels_only_agreement_is_told_and_never_called_accuracy(project
     told.append((built.path / "manifest.json").read_text())
     assert built.result.metric == "agreement"
     assert all("agreement" in text and "accuracy" not in text.lower() for text in told)
+
+
+def test_a_damaged_artifact_in_the_cache_is_built_again(tmp_path: Path) -> None:
+    settings = config.load(digits(tmp_path / "project"))
+    shop = Workshop(plan.prepare(settings), Cache(tmp_path / "cache"), tmp_path)
+    source, _ = attempt.source_of(shop.plan, shop)
+    candidate = Candidate(Original(), "onnxruntime")
+    first = shop.build(candidate, source)
+    whole = first.main.read_bytes()
+    first.main.write_bytes(whole[:-1])
+    again = shop.build(candidate, source)
+    assert (again.cached, again.main.read_bytes()) == (False, whole)
+    assert shop.build(candidate, source).cached

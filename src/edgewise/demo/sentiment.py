@@ -89,8 +89,12 @@ def embed(encoder: bytes, tokenizer: str, texts: Sequence[str]) -> NDArray[np.fl
 
     Texts of like length share a batch, so that little of the work is padding.
     """
-    import onnxruntime
     from tokenizers import Tokenizer
+
+    from edgewise.lab.quiet import no_telemetry
+
+    no_telemetry()
+    import onnxruntime
 
     splitter = Tokenizer.from_str(tokenizer)
     splitter.enable_truncation(MAX_TOKENS)

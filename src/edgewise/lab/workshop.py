@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
@@ -64,8 +65,10 @@ class Workshop:
             "versions": machine.versions(),
         }
         entry = self.cache.entry("builds", given | {"candidate": msgspec.to_builtins(candidate)})
-        cached = entry.exists()
-        if not cached:
+        done = _built(entry)
+        cached = done is not None
+        if done is None:
+            shutil.rmtree(entry, ignore_errors=True)  # it may be there and damaged
             kept = self.cache.shared("ranges", given)
             with self.cache.fill(entry) as folder:
                 job = compressor.Job(
@@ -73,7 +76,6 @@ class Workshop:
                 )
                 done = self._run(compressor.__name__, job, compressor.Done)
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))
-        done = msgspec.json.decode((entry / "built.json").read_bytes(), type=compressor.Done)
         return Built(done.artifact, entry / "files", done.operators, done.seconds, cached)
 
     def adopt(self, path: Path, operators: Operators) -> Built:
@@ -155,3 +157,13 @@ class Workshop:
             "post": digest_document([msgspec.to_builtins(step) for step in config.post]),
             "files": [digest_file(config.find(file)) for file in files],
         }
+
+
+def _built(entry: Path) -> compressor.Done | None:
+    """Read what a finished build says of itself; None when there is none, or its files are not what they were."""
+    try:
+        done = msgspec.json.decode((entry / "built.json").read_bytes(), type=compressor.Done)
+        files = [(file.name, entry / "files" / file.name) for file in done.artifact.files]
+        return done if artifact_of(done.artifact.format, files).digest == done.artifact.digest else None
+    except (OSError, msgspec.MsgspecError):
+        return None

@@ -308,7 +308,7 @@ class UserMetric(Metric):
     def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
         try:
             score = float(self.function(answer.outputs, label))
-        except Exception as error:  # the user's code may raise anything
+        except (Exception, SystemExit) as error:  # the user's code may raise anything, and call sys.exit
             raise InputError(f"metric {self.reference} raised {type(error).__name__}: {error}") from error
         if not np.isfinite(score):
             raise InputError(
