@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.lab.choose.choice import choose, figures_for, reachable
-from edgewise.lab.choose.goals import AtLeast, AtMost, Goals, Policy, Prefer
+from edgewise.lab.choose.goals import AtMost, Goals, Policy, Prefer
 from edgewise.lab.choose.pareto import front
 from edgewise.lab.data.interval import Floor
 from edgewise.lab.fleet.tiers import Tier
@@ -60,34 +60,31 @@ def chosen(
 
 
 @pytest.mark.parametrize(
-    ("low", "value", "high", "at_most", "at_least"),
-    [
-        (8, 9, 10, "met", "not shown"),
-        (9, 10, 11, "not shown", "not shown"),
-        (10, 11, 12, "not shown", "met"),
-        (11, 12, 13, "missed", "met"),
-        (7, 8, 9, "met", "missed"),
-    ],
+    ("low", "value", "high", "verdict"),
+    [(8, 9, 10, "met"), (9, 10, 11, "not shown"), (10, 11, 12, "not shown"), (11, 12, 13, "missed")],
 )
-def test_a_limit_of_ten_is_on_the_whole_interval(
-    low: float, value: float, high: float, at_most: str, at_least: str
-) -> None:
+def test_a_limit_of_ten_is_on_the_whole_interval(low: float, value: float, high: float, verdict: str) -> None:
     found = {"p95": Figure(evidence=Evidence.MEASURED, unit="ms", value=value, low=low, high=high)}
-    assert (AtMost("p95", 10).judge(found), AtLeast("p95", 10).judge(found)) == (at_most, at_least)
+    assert AtMost("p95", 10).judge(found) == verdict
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(10, "met"), (10.001, "missed")])
 def test_an_exact_figure_is_never_not_shown(value: float, verdict: str) -> None:
-    assert AtMost("size", 10).judge({"size": figure(value, unit="B")}) == verdict
+    assert AtMost("size", 10, exact=True).judge({"size": figure(value, unit="B")}) == verdict
+
+
+@pytest.mark.parametrize("value", [1, 100])
+def test_one_reading_shows_nothing(value: float) -> None:
+    assert AtMost("p95", 10).judge({"p95": figure(value)}) == "not shown"
 
 
 @pytest.mark.parametrize("found", [{}, {"p95": Figure.none("ms")}])
 def test_a_figure_that_is_not_known_is_not_assessed(found: dict[str, Figure]) -> None:
-    assert (AtMost("p95", 10).judge(found), AtLeast("p95", 10).judge(found)) == ("not assessed",) * 2
+    assert AtMost("p95", 10).judge(found) == "not assessed"
 
 
 MET, NOT_SHOWN, MISSED, UNKNOWN = (AtMost(name, 10) for name in ("met", "open", "missed", "unknown"))
-FOUND = {"met": figure(9), "open": figure(10, 1), "missed": figure(11)}
+FOUND = {"met": figure(9, 0), "open": figure(10, 1), "missed": figure(11, 0)}
 
 
 @pytest.mark.parametrize(
@@ -160,12 +157,17 @@ def test_without_intervals_the_estimate_decides() -> None:
     assert chosen(row("a", p50=10, spread=None), row("b", p50=10.1, spread=None, size=1)) == "a"
 
 
+def test_a_wide_interval_is_no_merit() -> None:
+    noisy, small = row("noisy", p50=30, spread=7, size=90), row("small", p50=25, spread=0.5, size=50)
+    assert chosen(row("quick", p50=23, spread=0.5, size=91), noisy, small) == "quick"
+
+
 def test_one_below_the_floor_is_not_chosen_however_fast() -> None:
     assert chosen(row("a", p50=1, size=1), row("b"), below=("a",)) == "b"
 
 
 def test_goals_come_before_speed() -> None:
-    limit = AtMost("size", 60)
+    limit = AtMost("size", 60, exact=True)
     assert chosen(row("a", p50=5), row("b", size=60), asked=goals(size=limit)) == "b"
 
 
@@ -283,9 +285,9 @@ def test_the_order_of_the_rows_does_not_matter(found: list[dict[str, Any]], rand
     ("missed", "sentence"),
     [
         ("quality", "the best quality on search is 92.00 %, by c"),
-        ("latency_p95", "p95 20 ms is reachable, by a"),
-        ("size", "size 5 MB is reachable, by b"),
-        ("memory", "memory 2 MB is reachable, by b"),
+        ("latency_p95", "p95 20 ms is reachable while the floor holds, by a"),
+        ("size", "size 5 MB is reachable while the floor holds, by b"),
+        ("memory", "memory 2 MB is reachable while the floor holds, by b"),
     ],
 )
 def test_what_can_be_had_of_a_missed_goal_is_said(missed: str, sentence: str) -> None:
@@ -299,9 +301,15 @@ def test_what_can_be_had_of_a_missed_goal_is_said(missed: str, sentence: str) ->
 
 def test_several_missed_goals_are_answered_in_turn() -> None:
     said = reachable([row("a", size=2e6)], {"a": True}, HERE, ["size", "latency_p95"])
-    assert said == "size 2 MB is reachable, by a; p95 20 ms is reachable, by a"
+    assert (
+        said
+        == "size 2 MB is reachable while the floor holds, by a; p95 20 ms is reachable while the floor holds, by a"
+    )
 
 
 def test_where_nothing_holds_the_floor_all_that_run_are_asked() -> None:
     rows = [row("a", size=3e6), row("b", size=2e6), row("c", size=1e6, target="other")]
-    assert reachable(rows, dict.fromkeys("abc", False), HERE, ["size"]) == "size 2 MB is reachable, by b"
+    assert (
+        reachable(rows, dict.fromkeys("abc", False), HERE, ["size"])
+        == "size 2 MB is reachable while the floor holds, by b"
+    )

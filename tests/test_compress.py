@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -422,3 +423,28 @@ for candidate in (Candidate(OpenVinoPtq(), "openvino"), Candidate(NncfPtq(), "on
     )
     assert done.returncode == 0, done.stderr.decode()
     assert imported_first or not any(home.rglob("*"))
+
+
+def scaled_and_fitted() -> onnx.ModelProto:
+    """What skl2onnx makes of StandardScaler and a network: Scaler, then MatMul and Add with biases of [1, N]."""
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from edgewise.lab.model import from_sklearn
+
+    features = normal(5, 60, 8)
+    estimator = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(16,), max_iter=20, random_state=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(features, features.sum(axis=1))
+    return from_sklearn(estimator, features=8)
+
+
+@pytest.mark.parametrize("method", [DynamicInt8(), DynamicInt8(per_channel=True), StaticInt8()], ids=str)
+def test_a_scikit_learn_network_is_quantized_by_onnx_runtime(method: Method, tmp_path: Path) -> None:
+    proto = scaled_and_fitted()
+    name = proto.graph.input[0].name
+    samples = [{name: normal(seed, 1, 8)} for seed in range(20)]
+    built = build(method, save(proto, tmp_path / "source.onnx"), samples, tmp_path / "out")
+    assert counted(built).quantized > 0

@@ -132,6 +132,23 @@ def home(trial: Trial, choices: Mapping[str, Choice], config: Config) -> str:
     return users[0] if users else config.tiers[0].name
 
 
+def floor_notes(plan: Plan, reference: Judged) -> tuple[str, ...]:
+    """Say where even equal answers would not show a floor: nothing but the original can be chosen then."""
+    sizes = plan.splits.sizes()
+    floors = dict.fromkeys(plan.config.goals[tier.name].floor for tier in plan.config.tiers)
+    same = reference.rows.copy()
+    return tuple(
+        f"{sizes['test']} test samples cannot show that {floor} is held, not even by a file with equal answers: "
+        "give more, or set a lower floor"
+        for floor in floors
+        if floor.absolute is None
+        and margin_to_floor(plan.metric, same, reference.rows, floor)
+        .rescaled(sizes["test"] / sizes["search"])
+        .low
+        < 0
+    )
+
+
 def cached_note(trials: Mapping[str, Trial]) -> tuple[str, ...]:
     """Say how much was not built anew."""
     count = sum(trial.built is not None and trial.built.cached for trial in trials.values())

@@ -17,6 +17,7 @@ from edgewise.lab.data import metrics
 from edgewise.lab.data.splits import LEAST
 from edgewise.lab.fleet import tiers as fleet
 from edgewise.lab.fleet.tiers import GoalSection, Tier
+from edgewise.lab.machine import cores
 from edgewise.targets import names as target_names
 
 __all__ = ["TEMPLATE", "Config", "load"]
@@ -193,7 +194,11 @@ def _check_numbers(path: Path, file: ConfigFile) -> None:
         raise InputError(f"{settings.where(path, 'data.seed')}: {file.data.seed} is below zero")
     measure = file.measure
     for key, right, wanted in (
-        ("threads", measure.threads >= 0, "0 (tuned here) or more"),
+        (
+            "threads",
+            0 <= measure.threads <= cores(),
+            f"0 (tuned here) to {cores()}, the cores of this machine",
+        ),
         ("rounds", measure.rounds >= 1, "1 or more"),
         ("timeout_s", 0 < measure.timeout_s < math.inf, "a finite number above 0"),
     ):

@@ -156,7 +156,6 @@ def _variant(outcome: Outcome, trial: Trial, cases: Sequence[GoldenCase]) -> Var
         figures=dict(row.figures) | {"quality": claim.quality, "margin": claim.margin},
         verification=_verification(row.difference, row.operators, difference),
         golden_tolerance=2 * difference.rms + 1e-3,
-        options={},
     )
 
 
@@ -172,10 +171,10 @@ def _verification(
 
 def _quality(outcome: Outcome) -> Quality:
     plan = outcome.plan
-    floor = plan.config.goals[plan.config.tiers[0].name].floor
+    floors = dict.fromkeys(str(plan.config.goals[tier.name].floor) for tier in plan.config.tiers)
     return Quality(
         metric=plan.metric_name,
         higher_is_better=plan.metric.higher_is_better,
-        floor=str(floor),
+        floor=" or ".join(floors),
         original=outcome.claims[0].original,
     )

@@ -71,5 +71,5 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
         tiers=tuple(tiers),
         claims=tuple(claims[trial.id][conclude.home(trial, choices, config)] for trial in shipped),
         shipped=shipped,
-        notes=(*plan.notes, *notes, *conclude.cached_note(trials)),
+        notes=(*conclude.floor_notes(plan, reference), *plan.notes, *notes, *conclude.cached_note(trials)),
     )

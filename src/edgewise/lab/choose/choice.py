@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from edgewise.bundle.evidence import Figure
 from edgewise.lab.choose.goals import Goals
+from edgewise.lab.choose.pareto import front
 from edgewise.lab.fleet.tiers import Tier
 from edgewise.lab.result import CandidateRow
 
-__all__ = ["Choice", "choose", "figures_for"]
+__all__ = ["Choice", "choose", "figures_for", "reachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,10 @@ def choose(rows: Sequence[CandidateRow], holds: Mapping[str, bool], tier: Tier, 
     finalists = by_goals[unmet]
     by_latency = tier.here and goals.prefer == "latency"
     chosen = _fastest(finalists) if by_latency else min(finalists, key=_tie)
-    fits = unmet == (0, 0)
-    return Choice(chosen.id, _reason(chosen, finalists, len(usable), fits=fits, by_latency=by_latency))
+    known = all(limit.judge(figures_for(chosen, tier)) != "not assessed" for limit in goals.limits.values())
+    fit = "come closest to the goals" if any(unmet) else "meet every goal"
+    fit += "" if known or any(unmet) else " that can be assessed"
+    return Choice(chosen.id, _reason(chosen, finalists, len(usable), fit, by_latency=by_latency))
 
 
 def reachable(
@@ -71,7 +74,9 @@ def reachable(
             continue
         figure = {"latency_p95": "p95", "size": "size", "memory": "memory"}[kind]
         best = min(eligible, key=lambda row: (_value(row.figures[figure]), *_tie(row)))
-        sentences.append(f"{figure} {_text(best.figures[figure])} is reachable, by {best.id}")
+        sentences.append(
+            f"{figure} {_text(best.figures[figure])} is reachable while the floor holds, by {best.id}"
+        )
     return "; ".join(sentences)
 
 
@@ -81,20 +86,23 @@ def _unmet(figures: Mapping[str, Figure], goals: Goals) -> tuple[int, int]:
 
 
 def _fastest(rows: Sequence[CandidateRow]) -> CandidateRow:
-    limit = _high(_quickest(rows).figures["p50"])
-    return min((row for row in _timed(rows) if _low(row.figures["p50"]) <= limit), key=_tie)
+    timed = _timed(rows)
+    # A wide interval is no merit: who is slower and larger than another cannot tie with the fastest.
+    flags = front([(_value(row.figures["p50"]), _value(row.figures["size"])) for row in timed])
+    best = [row for row, undominated in zip(timed, flags, strict=True) if undominated]
+    limit = _high(_quickest(best).figures["p50"])
+    return min((row for row in best if _low(row.figures["p50"]) <= limit), key=_tie)
 
 
 def _reason(
     chosen: CandidateRow,
     finalists: Sequence[CandidateRow],
     usable: int,
+    fit: str,
     *,
-    fits: bool,
     by_latency: bool,
 ) -> str:
     what = "fastest" if by_latency else "smallest"
-    fit = "meet every goal" if fits else "come closest to the goals"
     parts = [f"{what} of the {len(finalists)} of {usable} candidates that hold the quality floor and {fit}"]
     if by_latency:
         quickest = _quickest(finalists)

@@ -17,7 +17,7 @@ from edgewise.lab.fleet.tiers import GoalSection
 from edgewise.lab.result import GoalKind
 from edgewise.lab.units import parse_milliseconds, parse_quality, parse_size
 
-__all__ = ["Asked", "AtLeast", "AtMost", "Goals", "Policy", "goals_of"]
+__all__ = ["Asked", "AtMost", "Goals", "Policy", "goals_of"]
 
 Figures = Mapping[str, Figure]
 T = TypeVar("T")
@@ -61,38 +61,26 @@ class _Either(Policy):
 
 @dataclass(frozen=True, slots=True)
 class AtMost(Policy):
-    """A figure must not exceed `limit` (in the figure's unit), its whole interval included."""
+    """A figure must not exceed `limit` (in the figure's unit), its whole interval included.
+
+    A figure without an interval shows nothing, unless it is `exact`, as bytes are.
+    """
 
     figure: str
     limit: float
+    exact: bool = False
 
     def judge(self, figures: Figures) -> Verdict:  # noqa: D102
         found = figures.get(self.figure)
         if found is None or found.value is None:
             return "not assessed"
+        if found.low is None and not self.exact:
+            return "not shown"
         low = found.value if found.low is None else found.low
         high = found.value if found.high is None else found.high
         if high <= self.limit:
             return "met"
         return "missed" if low > self.limit else "not shown"
-
-
-@dataclass(frozen=True, slots=True)
-class AtLeast(Policy):
-    """A figure must reach `limit`, its whole interval included."""
-
-    figure: str
-    limit: float
-
-    def judge(self, figures: Figures) -> Verdict:  # noqa: D102
-        found = figures.get(self.figure)
-        if found is None or found.value is None:
-            return "not assessed"
-        low = found.value if found.low is None else found.low
-        high = found.value if found.high is None else found.high
-        if low >= self.limit:
-            return "met"
-        return "missed" if high < self.limit else "not shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +116,7 @@ def goals_of(*asked: Asked, highest: float = math.inf) -> Goals:
     for key, figure, parse in _LIMITS:
         text, place = _find(asked, key)
         if text is not None:
-            limits[key] = AtMost(figure, _at(place, key, parse, text))
+            limits[key] = AtMost(figure, _at(place, key, parse, text), exact=key == "size")
             said[key] = f"{key.replace('latency_', '')} ≤ {text}"
     floor = _floor(asked, highest)
     said["quality"] = f"quality ≥ {floor}"

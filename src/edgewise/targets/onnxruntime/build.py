@@ -22,15 +22,24 @@ _LARGE = 1_900_000_000
 
 
 def quantize_dynamic(source: Path, destination: Path, work: Path, *, per_channel: bool) -> None:
-    """Write `source` with int8 weights (per tensor or per channel) and activations quantized as they come."""
+    """Write `source` with int8 weights (per tensor or per channel) and activations quantized as they come.
+
+    Preprocessing may lose a type that the quantizer needs; the file is then taken as it came.
+    """
+    try:
+        _quantize_dynamic(_preprocessed(source, work / "dynamic.onnx"), destination, per_channel=per_channel)
+    except Exception:  # noqa: BLE001 - the second try says what is wrong with the model itself
+        _quantize_dynamic(source, destination, per_channel=per_channel)
+
+
+def _quantize_dynamic(source: Path, destination: Path, *, per_channel: bool) -> None:
     tools = _tools()
-    ready = _preprocessed(source, work / "dynamic.onnx")
     tools.quantize_dynamic(
-        ready,
+        source,
         destination,
         per_channel=per_channel,
         weight_type=tools.QuantType.QInt8,
-        use_external_data_format=_is_large(ready),
+        use_external_data_format=_is_large(source),
     )
 
 
@@ -97,10 +106,28 @@ def _preprocessed(source: Path, destination: Path) -> Path:
         except Exception as error:  # noqa: BLE001 - asserts, sympy's and protobuf's errors: another way is tried
             reason = error
         else:
+            _flatten_biases(destination)
             return destination
     raise ToolchainError(
         f"ONNX Runtime cannot preprocess {source.name} for quantization: {reason}"
     ) from reason
+
+
+def _flatten_biases(path: Path) -> None:
+    """Make Gemm biases of [1, N] plain [N], which adds the same: the per-channel quantizer fails on the others."""
+    import onnx
+
+    if _is_large(path):
+        return
+    model = onnx.load(path)
+    biases = {node.input[2] for node in model.graph.node if node.op_type == "Gemm" and len(node.input) > 2}
+    others = {
+        name for node in model.graph.node for name in node.input[: 2 if node.op_type == "Gemm" else None]
+    }
+    for tensor in model.graph.initializer:
+        if tensor.name in biases - others and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]
+    onnx.save(model, path)
 
 
 def _fewer_and_fewer() -> Iterator[dict[str, bool]]:
