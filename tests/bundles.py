@@ -51,10 +51,12 @@ def write(
     post: tuple[PostStep, ...] = (),
     files: Mapping[str, Path] | None = None,
     raw: Any = None,
+    cases: Sequence[GoldenCase] | None = None,
 ) -> Path:
     """Write a bundle of `proto` with one variant per runtime, called as its runtime is; return its folder.
 
-    `files` are those that steps name. The only golden case is `raw`, or ones where there is none.
+    `files` are those that steps name. The only golden case is `raw`, or ones where there is none;
+    `cases` are taken as they are.
     """
     proto = proto or tiny_mlp()
     folder.mkdir()
@@ -68,9 +70,11 @@ def write(
 
     digest = add("onnx", source)
     find = dict(files or {})
-    inputs = preprocessor(pre, find.__getitem__)(raw) if raw is not None else _ones(proto)
+    if cases is None:
+        inputs = preprocessor(pre, find.__getitem__)(raw) if raw is not None else _ones(proto)
+        cases = [_answered(proto, inputs, raw, post)]
     kept = folder.parent / "golden.npz"
-    kept.write_bytes(golden.encode([_answered(proto, inputs, raw, post)]))
+    kept.write_bytes(golden.encode(cases))
     packed = tuple(
         Tokenize(file=add("tokenizer-json", find[step.file]), mask=None)
         if isinstance(step, Tokenize)

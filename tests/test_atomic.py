@@ -1,4 +1,6 @@
 import errno
+import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,3 +212,24 @@ def test_removing_quietly_takes_folders_and_files(earlier: Path, tmp_path: Path)
     remove_quietly(earlier)
     remove_quietly(tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such modes there")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_file_gets_the_mode_that_the_umask_gives(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_file(tmp_path / "report.html", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such modes there")
+def test_a_private_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_file(tmp_path / "key.pem", b"", private=True)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600

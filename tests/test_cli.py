@@ -64,6 +64,33 @@ def test_wrong_usage_is_exit_2(arguments: list[str], said: str, command: Command
     assert said in told.err
 
 
+# What nobody foresaw
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unforeseen_error_is_one_line_and_exit_3(
+    *, debug: bool, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr("edgewise.cli.verify.verify", broken)
+    monkeypatch.setenv("EDGEWISE_DEBUG", "1" if debug else "")
+    said = command("verify", "bundle")
+    *traceback, line = said.err.splitlines()
+    assert said.code == 3
+    assert line.startswith("edgewise: unforeseen KeyError: 'oops'. This is a fault of edgewise: report it")
+    assert bool(traceback) == debug
+
+
+@pytest.mark.parametrize("verb", ["verify", "run"])
+def test_a_path_that_the_system_refuses_is_one_line_and_exit_2(verb: str, command: Command) -> None:
+    said = command(verb, "b" * 5000, *(["-i", "x"] if verb == "run" else []))
+    assert said.code == 2
+    assert "File name too long: give another path" in said.err
+    assert said.err.count("\n") == 1
+
+
 # init
 
 

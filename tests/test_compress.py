@@ -434,7 +434,9 @@ def scaled_and_fitted() -> onnx.ModelProto:
     from edgewise.lab.model import from_sklearn
 
     features = normal(5, 60, 8)
-    estimator = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(16,), max_iter=20, random_state=0))
+    estimator = make_pipeline(
+        StandardScaler(), MLPRegressor(hidden_layer_sizes=(16,), max_iter=20, random_state=0)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator.fit(features, features.sum(axis=1))

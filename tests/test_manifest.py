@@ -367,3 +367,25 @@ def test_the_example_in_the_documentation_is_a_valid_manifest() -> None:
 def test_the_documentation_names_every_format() -> None:
     page = (Path(__file__).parents[1] / "docs" / "bundle.md").read_text(encoding="utf-8")
     assert [name for name in FORMATS if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("dtype", ["foo", "object", "O", "bfloat16", "datetime64", "", "float32\n"])
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_a_type_of_tensor_that_no_runtime_takes_is_refused(side: str, dtype: str) -> None:
+    changed = document()
+    changed["models"][0][side][0]["dtype"] = dtype
+    refuse(changed, rf"models\[0\]\.{side}\[0\]\.dtype")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "float64", "str"])
+def test_numpys_types_of_tensor_are_read(dtype: str) -> None:
+    changed = document()
+    changed["models"][0]["inputs"][0]["dtype"] = dtype
+    assert parse_manifest(changed, ORIGIN).models[0].inputs[0].dtype == dtype
+
+
+@pytest.mark.parametrize("tolerance", [-1, -1e-9, 1001, float("inf")])
+def test_a_tolerance_that_nothing_or_anything_meets_is_refused(tolerance: float) -> None:
+    changed = document()
+    changed["models"][0]["variants"][0]["golden_tolerance"] = tolerance
+    refuse(changed, "golden_tolerance")

@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from edgewise.bundle.processing import Answered, load_function, postprocessor, preprocessor, softmax
+from edgewise.bundle.processing import Answered, load_function, pixels, postprocessor, preprocessor, softmax
 from edgewise.bundle.steps import (
     Ctc,
     Image,
@@ -470,3 +470,18 @@ def test_ctc_follows_its_definition(tmp_path_factory: pytest.TempPathFactory, cl
     folder = tmp_path_factory.mktemp("ctc")
     (folder / "characters.txt").write_text("a\nb\né\n", encoding="utf-8")
     assert ctc(folder, classes).value == collapse(classes)
+
+
+@pytest.mark.parametrize("scores", [np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([[np.nan, 0.5]])])
+def test_several_requests_or_scores_that_are_no_numbers_get_no_label(scores: np.ndarray) -> None:
+    post = postprocessor((Labels(output="y", names=("no", "yes")),), Path)
+    assert (post({"y": scores}).value, post({"y": scores}).confidence) == (None, None)
+
+
+def test_a_picture_is_kept_as_pixels_whatever_it_came_as(tmp_path: Path) -> None:
+    from PIL import Image as PilImage
+
+    PilImage.fromarray(np.full((2, 3), 7, np.uint8)).save(tmp_path / "grey.png")
+    from_file, from_bytes = pixels(tmp_path / "grey.png"), pixels((tmp_path / "grey.png").read_bytes())
+    assert from_file.shape == (2, 3, 3)
+    assert np.array_equal(from_file, from_bytes)

@@ -9,17 +9,18 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 import report_sample as samples
 from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.cli import tables
 from edgewise.errors import InputError, ToolchainError
-from edgewise.lab.result import BuildResult
+from edgewise.lab.result import BuildResult, CandidateRow, GoalResult
 from edgewise.report import format as fmt
-from edgewise.report import page, read, view, words, write
+from edgewise.report import page, read, scope, view, words, write
 from edgewise.report.labels import Box, Label, place
 
 Make = Callable[[], BuildResult]
@@ -244,7 +245,7 @@ def test_the_first_screen_says_who_is_served_and_what_they_gain(first_screen: st
     assert (
         "3 of 3 tiers get a variant. On this machine (Office laptops) it answers in 3.1 ms instead of 5.6 ms "
         "(0.56×, measured), in 23.3 MB instead of 90.4 MB (0.26×, measured), at 79.9 % accuracy on 3,000 "
-        "test samples (measured); the floor you set, 99 % of the original, is met."
+        "test samples (measured); the floor, 99 % of the original, is met."
     ) in first_screen
 
 
@@ -290,7 +291,234 @@ def test_a_choice_that_is_the_original_itself_is_not_sold_as_a_gain() -> None:
     base = samples.sample()
     tier = msgspec.structs.replace(base.tiers[0], chosen=samples.ORIGINAL)
     _, gain = words.opening(msgspec.structs.replace(base, tiers=(tier,), headline={}))
-    assert gain.startswith("Nothing smaller or faster held the floor, so the original itself is the choice.")
+    assert gain.startswith("The original itself is the choice: ")
+    assert "it answers in 5.6 ms (measured), in 90.4 MB (measured)" in gain
+
+
+@pytest.fixture
+def kept() -> Callable[..., str]:
+    """The sentences of a tier on this machine that keeps the original, beside the rows given."""
+
+    def sentences(*rows: CandidateRow, machine: str | None = "this", **tier: Any) -> str:
+        base = samples.sample()
+        one = msgspec.structs.replace(base.tiers[0], chosen=samples.ORIGINAL, machine=machine, **tier)
+        original = base.row(samples.ORIGINAL)
+        return words.opening(
+            msgspec.structs.replace(base, candidates=(original, *rows), tiers=(one,), headline={})
+        )[1]
+
+    return sentences
+
+
+def _row(name: str, p50: float = 9.0, *, holds: bool = True) -> CandidateRow:
+    row = samples.sample().row(name)
+    figures = {**row.figures, "p50": samples.measured(p50, "ms", 0.1, "search")}
+    return msgspec.structs.replace(row, figures=figures, holds_floor=holds)
+
+
+def test_the_original_is_kept_where_smaller_candidates_hold_the_floor_but_are_slower(
+    kept: Callable[..., str],
+) -> None:
+    said = kept(_row(samples.SMALL), _row(samples.FAST), _row(samples.DYNAMIC, holds=False), goals=())
+    assert said.startswith(
+        "The original itself is the choice: 2 smaller candidates hold the floor, but none is faster here. "
+        f'The smallest is {samples.SMALL}, 22.9 MB (measured); prefer = "size" would take it. On this machine'
+    )
+
+
+def test_one_smaller_candidate_is_told_of_in_the_singular(kept: Callable[..., str]) -> None:
+    assert "1 smaller candidate holds the floor, but it is not faster here. It is" in kept(
+        _row(samples.SMALL)
+    )
+
+
+def test_none_is_called_slower_that_was_faster_or_was_not_timed_for_the_tier(
+    kept: Callable[..., str],
+) -> None:
+    for said in (kept(_row(samples.SMALL, 2.0)), kept(_row(samples.SMALL), machine=None)):
+        assert "faster here" not in said
+        assert "holds the floor; the choice is recorded as the fastest of the 9 of 14" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "taken"),
+    [
+        ("size", "size ≤ 25 MB", True),
+        ("latency_p95", "p95 ≤ 10 ms", True),
+        ("size", "size ≤ 20 MB", False),
+        ("latency_p95", "p95 ≤ 3 ms", False),
+        ("latency_p95", "p95 ≤ soon", False),
+        ("memory", "memory ≤ 1 GB", False),  # measured without an interval, so not shown
+    ],
+)
+def test_only_a_candidate_that_meets_every_goal_is_what_size_would_take(
+    kind: Any, asked: str, taken: bool, kept: Callable[..., str]
+) -> None:
+    goal = GoalResult(kind=kind, asked=asked, got=Figure.none("ms"), verdict="not assessed")
+    said = kept(_row(samples.SMALL), goals=(goal,))
+    assert f"It is {samples.SMALL}, 22.9 MB (measured)" in said
+    assert ('prefer = "size" would take it' in said) is taken
+
+
+def test_candidates_of_a_runtime_the_tier_lacks_do_not_count(kept: Callable[..., str]) -> None:
+    said = kept(_row(samples.FAST), runtimes=("onnxruntime",))
+    assert said.startswith("No other candidate was shown to hold the floor, so the original itself is the ")
+
+
+def test_where_nothing_else_holds_the_floor_the_original_is_kept_for_that(kept: Callable[..., str]) -> None:
+    said = kept(_row(samples.SMALL, holds=False))
+    assert said.startswith("No other candidate was shown to hold the floor, so the original itself is the ")
+
+
+def test_a_candidate_that_holds_the_floor_and_is_larger_is_not_called_smaller(
+    kept: Callable[..., str],
+) -> None:
+    assert kept(_row("openvino/original")).startswith(
+        "The original itself is the choice: the fastest of the 9 of 14"
+    )
+
+
+# For whom
+
+
+def test_each_headline_figure_names_the_tier_it_holds_for_and_its_share(rich: str) -> None:
+    captions = [
+        text.replace("\N{NO-BREAK SPACE}", " ") for text in Tree(rich).texts("dd", **{"class": "whom"})
+    ]
+    assert captions == ["Office laptops, 55 % of users"] * 3
+
+
+def test_a_build_for_one_tier_needs_no_such_caption() -> None:
+    assert Tree(page.html(samples.everything_met())).texts("dd", **{"class": "whom"}) == []
+
+
+def test_a_speed_holds_only_where_it_was_measured_while_a_file_is_as_small_everywhere() -> None:
+    base = samples.sample()
+    tiers = (base.tiers[0], *(msgspec.structs.replace(tier, chosen=samples.FAST) for tier in base.tiers[1:]))
+    result = msgspec.structs.replace(base, tiers=tiers)
+    assert scope.caption(result, "p50") == "Office laptops, 55 % of users"
+    assert scope.caption(result, "size").endswith("including foldables; Shop-floor gateways: 100 % of users")
+    assert [share.known for share in scope.others(result)] == ["the same variant; speed there is not known"]
+
+
+def test_a_speed_measured_for_no_tier_says_so_in_its_caption() -> None:
+    base = samples.sample()
+    result = msgspec.structs.replace(base, tiers=base.tiers[2:])
+    assert scope.caption(result, "p50") == "on this machine, not one of: Shop-floor gateways"
+
+
+def test_many_tiers_are_counted_in_a_caption() -> None:
+    base = samples.sample()
+    tiers = tuple(msgspec.structs.replace(base.tiers[0], name=f"tier {i}", share=0.25) for i in range(4))
+    result = msgspec.structs.replace(base, tiers=tiers)
+    assert scope.caption(result, "size") == "tier 0 and 3 other tiers: 100 % of users"
+
+
+def test_tiers_with_another_choice_read_on_the_first_screen_what_they_get(first_screen: str) -> None:
+    known = (
+        "0.25× the original's size (measured); speed there is not known; "
+        "on this machine 0.66× the original's time (measured)"
+    )
+    assert f"Shop-floor gateways, 15 % of users: {samples.DYNAMIC} {known}" in first_screen
+    assert f"Shop-floor gateways, 15 % of users: {samples.DYNAMIC}: {known}" in page.markdown(
+        samples.sample()
+    )
+
+
+def test_a_tier_that_keeps_the_original_reads_that_it_does() -> None:
+    base = samples.sample()
+    keeps = msgspec.structs.replace(base.tiers[1], chosen=samples.ORIGINAL)
+    share = scope.others(msgspec.structs.replace(base, tiers=(base.tiers[0], keeps)))[0]
+    assert share.known == "the original itself; speed there is not known"
+
+
+def test_a_time_nobody_took_is_not_given_to_a_tier() -> None:
+    base = samples.sample()
+    rows = tuple(
+        msgspec.structs.replace(row, figures={"size": row.figures["size"]})
+        if row.id == samples.SMALL
+        else row
+        for row in base.candidates
+    )
+    share = scope.others(msgspec.structs.replace(base, candidates=rows))[0]
+    assert share.known == "0.25× the original's size (measured); speed there is not known"
+
+
+# The floor
+
+
+def test_the_margin_of_a_floor_is_in_points_beside_percentages_and_a_number_elsewhere() -> None:
+    text = "99 % of original (or within 0.002)"
+    assert fmt.floor(text, "cer") == "99 % of the original (or within 0.2 points)"
+    assert fmt.floor("99 % of original (or within 0.01)", "cer").endswith("(or within 1 point)")
+    assert fmt.floor(text, "perplexity") == "99 % of the original (or within 0.002)"
+
+
+def test_the_margin_is_in_points_wherever_the_floor_is_named() -> None:
+    base = samples.lower_is_better()
+    floor = "99 % of original (or within 0.002)"
+    goal = msgspec.structs.replace(base.tiers[0].goals[0], asked=f"quality ≥ {floor}", verdict="not shown")
+    tier = msgspec.structs.replace(base.tiers[0], goals=(goal,))
+    result = msgspec.structs.replace(base, floor=floor, tiers=(tier,))
+    for text in (Tree(page.html(result)).texts("body")[0], page.markdown(result)):
+        assert "within 0.002" not in text
+        assert text.count("(or within 0.2 points)") >= 4
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holds", "word"),
+    [
+        (-0.03, -0.01, False, "does not hold"),
+        (-0.03, 0.01, False, "not shown"),
+        (-0.001, 0.02, True, "holds"),
+        (None, None, False, "not shown"),
+    ],
+)
+def test_only_an_interval_wholly_below_the_floor_says_that_it_does_not_hold(
+    low: float | None, high: float | None, holds: bool, word: str
+) -> None:
+    base = samples.sample()
+    margin = Figure(evidence=Evidence.MEASURED, unit="share", value=-0.01, low=low, high=high, split="search")
+    row = base.row(samples.DYNAMIC)
+    row = msgspec.structs.replace(row, figures={**row.figures, "margin": margin}, holds_floor=holds)
+    result = msgspec.structs.replace(base, candidates=(base.candidates[0], row), tiers=(), claims=())
+    fastest = Tree(page.html(result)).texts("td", **{"data-label": "Floor, on search"})[0]
+    assert fastest.startswith(word)
+    assert f"36 of 38 | {word} |" in page.markdown(result)
+    assert tables.cells(row, "accuracy")[-1] == word
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("ToolchainError: onnxruntime/x failed: ValueError: ambiguous", "ValueError: ambiguous"),
+        ("onnxruntime/x failed: no such operator", "no such operator"),
+        ("ToolchainError: nncf is not installed", "nncf is not installed"),
+        ("onnxruntime/y failed: out of memory", "onnxruntime/y failed: out of memory"),
+        ("MemoryError: ", "MemoryError: "),
+        ("killed after 600 s", "killed after 600 s"),
+        (None, "no reason was recorded"),
+    ],
+)
+def test_a_failure_repeats_neither_the_name_of_its_row_nor_the_class_of_our_error(
+    reason: str | None, shown: str
+) -> None:
+    assert fmt.cause(reason, "onnxruntime/x") == shown
+
+
+def test_a_failure_reads_the_same_on_the_page_in_markdown_and_on_the_terminal() -> None:
+    base = samples.sample()
+    name = base.candidates[-1].id
+    failed = msgspec.structs.replace(
+        base.candidates[-1], reason=f"ToolchainError: {name} failed: Boom: twice"
+    )
+    result = msgspec.structs.replace(base, candidates=(*base.candidates[:-1], failed))
+    assert "Boom: twice" in Tree(page.html(result)).texts("span", **{"class": "why"})
+    assert "failed: Boom: twice;" in page.markdown(result)
+    assert tables.cells(failed, "accuracy")[-1] == "failed: Boom: twice"
 
 
 def test_a_gain_measured_on_another_kind_of_machine_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from securesystemslib.signer import CryptoSigner
 
 import bundles
 import edgewise
 from bundles import HERE, tier
 from conftest import Command
 from edgewise.bundle import store
+from edgewise.bundle.golden import GoldenCase
+from edgewise.bundle.signing import Trusted
 from edgewise.bundle.steps import PythonStep, Tokenize
 from edgewise.device.runner import Answer
 from edgewise.device.verify import verify
@@ -23,6 +27,7 @@ from models import tiny_two_in_two_out
 
 BOTH = ("onnxruntime", "openvino")
 X = np.ones((1, 8), np.float32)
+LOGITS = np.ones((1, 3), np.float32)
 
 
 @pytest.fixture
@@ -243,6 +248,53 @@ def test_a_bundle_from_the_future_is_refused(bundle: Path) -> None:
         edgewise.open(bundle)
 
 
+HOSTILE = {
+    "optimized_model_filepath": "victim",
+    "enable_profiling": 1,
+    "profile_file_prefix": "victim",
+    "CACHE_DIR": "victim",
+}
+
+
+@pytest.mark.parametrize("runtime", BOTH)
+def test_settings_of_a_runtime_that_a_manifest_carries_write_no_file(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bundles.write(tmp_path / "b", runtimes=["onnxruntime"])
+    manifest = path / "manifest.json"
+    document = json.loads(manifest.read_bytes())
+    document["models"][0]["variants"][0] |= {"options": HOSTILE, "runtime": runtime}
+    manifest.write_text(json.dumps(document))
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "victim").write_text("mine")
+    monkeypatch.chdir(work)
+    with edgewise.open(path) as model:
+        model({"x": X})
+    verify(path)
+    assert {file.name: file.read_text() for file in work.iterdir()} == {"victim": "mine"}
+
+
+def trusted_key() -> Trusted:
+    key = CryptoSigner.generate_ed25519().public_key
+    return Trusted({key.keyid: key}, threshold=1)
+
+
+@pytest.mark.parametrize("use", [edgewise.open, verify])
+def test_a_reader_with_trusted_keys_takes_only_what_they_signed(use: Any, bundle: Path) -> None:
+    with pytest.raises(TrustError, match="the bundle is unsigned, and release keys were asked for"):
+        use(bundle, trusted=trusted_key())
+
+
+@pytest.mark.parametrize("required", ["development", "release"])
+def test_verify_refuses_a_bundle_signed_less_than_is_required(
+    required: str, bundle: Path, command: Command
+) -> None:
+    said = command("verify", bundle, "--require", required)
+    assert (said.code, said.out) == (4, "")
+    assert f"signing is unsigned, and {required} is required" in said.err
+
+
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a bundle"):
         edgewise.open(tmp_path)
@@ -298,8 +350,58 @@ def test_a_variant_that_cannot_run_here_is_a_note(tmp_path: Path, monkeypatch: p
 
 
 def test_a_variant_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
-    path = bundles.write(tmp_path / "b")
-    manifest = path / "manifest.json"
-    manifest.write_bytes(manifest.read_bytes().replace(b'"golden_tolerance":0.001', b'"golden_tolerance":-1'))
+    path = bundles.write(tmp_path / "b", cases=[GoldenCase({"x": X}, {"logits": LOGITS + 100})])
     with pytest.raises(TrustError, match="onnxruntime answers the golden cases differently here"):
         verify(path)
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (GoldenCase({"y": X}, {"logits": LOGITS}), "input 'x' is missing"),
+        (GoldenCase({"x": X, "y": X}, {"logits": LOGITS}), "input 'y' is not one of the model"),
+        (
+            GoldenCase({"x": X[:, :7]}, {"logits": LOGITS}),
+            "input 'x' is float32 [1, 7], of the model float32",
+        ),
+        (GoldenCase({"x": X[0]}, {"logits": LOGITS}), "input 'x' is float32 [8]"),
+        (GoldenCase({"x": X.astype("f8")}, {"logits": LOGITS}), "input 'x' is float64 [1, 8]"),
+        (GoldenCase({"x": X}, {}), "output 'logits' is missing"),
+        (GoldenCase({"x": X}, {"logits": LOGITS.astype("i8")}), "output 'logits' is int64 [1, 3]"),
+        (GoldenCase({"x": X}, {"logits": LOGITS[:, :2]}), "output 'logits' is float32 [1, 2]"),
+    ],
+)
+def test_a_golden_case_that_is_no_request_to_the_model_is_refused(
+    case: GoldenCase, said: str, tmp_path: Path
+) -> None:
+    path = bundles.write(tmp_path / "b", cases=[case])
+    with pytest.raises(TrustError) as caught:
+        verify(path)
+    assert f"golden case 0: {said}" in str(caught.value)
+
+
+def test_a_bundle_without_golden_cases_is_not_verified(tmp_path: Path) -> None:
+    path = bundles.write(tmp_path / "b", cases=[])
+    with pytest.raises(TrustError, match="holds no golden case"):
+        verify(path)
+
+
+def test_a_golden_case_that_a_variant_fails_on_is_one_line(tmp_path: Path) -> None:
+    left, right = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
+    answer = {"sum": left, "logits": left[:, :2]}
+    case = GoldenCase({"left": left, "right": right}, answer)
+    path = bundles.write(tmp_path / "b", tiny_two_in_two_out(), cases=[case])
+    with pytest.raises(DeviceError, match="onnxruntime failed on a golden case") as caught:
+        verify(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_verifying_where_no_variant_runs_is_exit_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    path = bundles.write(tmp_path / "b", runtimes=["openvino"])
+    without(monkeypatch, "openvino")
+    said = command("verify", path)
+    assert said.code == 3
+    assert "openvino: not run (openvino is not installed" in said.out
+    assert "no variant could be run on this machine" in said.err

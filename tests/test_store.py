@@ -173,7 +173,7 @@ def test_a_symlink_in_place_of_a_folder_is_refused(bundle: Path) -> None:
     folder = the_file(bundle, "golden.npz").parent
     folder.rename(bundle.parent / "outside")
     folder.symlink_to(bundle.parent / "outside")
-    refuse(bundle, f"{folder.name} is not listed in the manifest")
+    refuse(bundle, f"{folder.name} is a symlink")
 
 
 def test_an_artifact_under_a_digest_that_is_not_its_own_is_refused(tmp_path: Path, sources: Path) -> None:
@@ -222,3 +222,44 @@ def test_what_is_not_a_bundle_is_an_input_error_that_says_what_to_give(tmp_path:
 
 def test_a_bundle_may_be_named_by_text(bundle: Path) -> None:
     assert store.read(str(bundle)).path == bundle
+
+
+def link(path: Path, outside: Path) -> None:
+    """Move a file or folder out of the bundle and leave a symlink to it: all its bytes are right."""
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "signatures.json"])
+def test_a_symlink_in_place_of_the_manifest_or_its_signatures_is_refused_when_read(
+    bundle: Path, name: str
+) -> None:
+    link(bundle / name, bundle.parent / "outside")
+    with pytest.raises(TrustError, match=f"{name} is a symlink or no file"):
+        store.read(bundle)
+
+
+def test_signatures_that_are_a_folder_do_not_pass_for_none(bundle: Path) -> None:
+    (bundle / "signatures.json").unlink()
+    (bundle / "signatures.json").mkdir()
+    with pytest.raises(TrustError, match=r"signatures\.json is a symlink or no file"):
+        store.read(bundle)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_a_symlink_anywhere_on_the_way_to_a_file_is_refused_when_it_is_opened(
+    bundle: Path, depth: int
+) -> None:
+    path = the_file(bundle, "weights.bin")
+    way = [bundle / "artifacts", path.parents[1], path.parent, path]
+    link(way[depth], bundle.parent / "outside")
+    read = store.read(bundle)
+    with pytest.raises(TrustError, match=way[depth].name):
+        read.check_artifact(read.model.original)
+
+
+def test_a_file_that_is_not_listed_beside_a_model_is_refused_when_it_is_opened(bundle: Path) -> None:
+    (the_file(bundle, "model.onnx").parent / "more.bin").touch()
+    read = store.read(bundle)
+    with pytest.raises(TrustError, match=r"more\.bin is not listed in the manifest"):
+        read.check_artifact(read.model.original)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +18,13 @@ __all__ = ["DISK_FULL", "check_replaceable", "replace_directory", "translated", 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically and durably."""
+def write_file(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write `data` to `path` atomically and durably: as the umask allows, or for its owner alone if `private`."""
+    mode = 0o600 if private else 0o666
     with translated(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgewise.bundle.steps import Ctc, Image, Labels, PostStep, PreStep, PythonStep, Softmax, Tokenize
 from edgewise.errors import InputError, missing_extra
 
-__all__ = ["Answered", "postprocessor", "preprocessor"]
+__all__ = ["Answered", "pixels", "postprocessor", "preprocessor"]
 
 Tensors = dict[str, NDArray[Any]]
 Raw = Any
@@ -25,7 +25,10 @@ Finder = Callable[[str], Path]
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """What post-processing made of the outputs; `value` is None where no step names an answer."""
+    """What post-processing made of the outputs.
+
+    `value` is None where no step names an answer, for a batch of several, and for scores that are not finite.
+    """
 
     value: str | None
     confidence: float | None
@@ -112,6 +115,15 @@ def _image(step: Image, find: Finder) -> Preprocess:
         return {step.input: np.ascontiguousarray(pixels[np.newaxis], np.float32)}
 
     return run
+
+
+def pixels(raw: Raw) -> NDArray[np.uint8]:
+    """Decode a picture (file, bytes or array) to uint8 [height, width, 3] RGB. Raises InputError."""
+    try:
+        from PIL import Image as PilImage
+    except ImportError as error:
+        raise missing_extra("pillow", "image") from error
+    return np.asarray(_picture(raw, PilImage).convert("RGB"))
 
 
 def _picture(raw: Raw, pictures: Any) -> Any:
@@ -207,7 +219,10 @@ def _labels(step: Labels, find: Finder) -> Callable[[Answered], Answered]:
         scores = np.atleast_1d(_output(answered, step.output))
         if scores.shape[-1] != len(step.names):
             raise InputError(f"{len(step.names)} label names, but {step.output!r} has shape {scores.shape}")
-        scores = scores.reshape(-1, len(step.names))[0]
+        scores = scores.reshape(-1, len(step.names))
+        if len(scores) != 1 or not np.isfinite(scores).all():
+            return Answered(None, None, answered.outputs)  # several requests, or none that can be answered
+        scores = scores[0]
         best = int(scores.argmax())
         return Answered(step.names[best], float(scores[best]), answered.outputs)
 
@@ -224,7 +239,10 @@ def _ctc(step: Ctc, find: Finder) -> Callable[[Answered], Answered]:
         characters.pop()
 
     def run(answered: Answered) -> Answered:
-        scores = _output(answered, step.output)[0]
+        scores = _output(answered, step.output)
+        if len(scores) != 1 or not np.isfinite(scores).all():
+            return Answered(None, None, answered.outputs)
+        scores = scores[0]
         best = scores.argmax(axis=-1)
         kept = [i for i, k in enumerate(best) if k != step.blank and (i == 0 or k != best[i - 1])]
         classes = [int(best[i]) - (1 if best[i] > step.blank else 0) for i in kept]

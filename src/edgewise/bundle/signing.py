@@ -20,7 +20,7 @@ from edgewise.bundle.atomic import write_file
 from edgewise.bundle.canonical import canonical_json
 from edgewise.errors import InputError, TrustError, missing_extra
 
-__all__ = ["SigningState", "development_signer", "sign", "verify"]
+__all__ = ["SigningState", "Trusted", "development_signer", "sign", "verify"]
 
 SigningState = Literal["unsigned", "development", "release"]
 
@@ -88,7 +88,7 @@ def development_signer(folder: Path | None = None) -> Signer | None:
         path = home / "development.pem"
         if not path.exists():
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_file(path, CryptoSigner.generate_ed25519().private_bytes)
+            write_file(path, CryptoSigner.generate_ed25519().private_bytes, private=True)
         return _load_development(path)
     except (OSError, InputError, RuntimeError):  # RuntimeError: the user has no home at all
         return None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,22 @@ class Bundle:
         return self.folder(digest) / self.manifest.artifacts[digest].files[0].name
 
     def check_artifact(self, digest: str) -> None:
-        """Re-compute the digests of one artifact. Raises TrustError naming the first file that differs."""
+        """Re-compute the digests of one artifact, and look for what a runtime might load beside its files.
+
+        Raises TrustError naming the first file that differs or is not listed.
+        """
         artifact = self.manifest.artifacts.get(digest)
         if artifact is None or artifact.digest != digest:
             raise TrustError(
                 f"{self.path}: artifact {digest[:12]} is not what its name says: rebuild the bundle"
             )
+        folder = self.folder(digest)
+        for path in (folder.parent, folder):
+            if path.is_symlink():
+                raise TrustError(f"{path} is a symlink, and a bundle has none: fetch the bundle again")
+        _refuse_unlisted(folder, {folder / file.name for file in artifact.files})
         for file in artifact.files:
-            _check_file(self.folder(digest) / file.name, file)
+            _check_file(folder / file.name, file)
 
     def check(self) -> None:
         """Check every artifact, and that nothing unlisted lies among them."""
@@ -72,9 +81,7 @@ class Bundle:
             for digest, artifact in self.manifest.artifacts.items()
             for file in artifact.files
         } | {self.path / MANIFEST, self.path / SIGNATURES}
-        for path in sorted(self.path.rglob("*")):
-            if path.is_symlink() or not (path.is_dir() or path in listed):
-                raise TrustError(f"{path} is not listed in the manifest: remove it or rebuild the bundle")
+        _refuse_unlisted(self.path, listed)
 
 
 def read(path: str | Path, trusted: signing.Trusted | None = None) -> Bundle:
@@ -83,13 +90,12 @@ def read(path: str | Path, trusted: signing.Trusted | None = None) -> Bundle:
     Raises InputError where there is no bundle, TrustError where it cannot be trusted or is of another major.
     """
     path = Path(path)
-    if not (path / MANIFEST).is_file():
+    payload = _plain(path / MANIFEST)
+    if payload is None:
         raise InputError(
             f"{path} is not a bundle (no {MANIFEST}): give the folder that `edgewise build` wrote"
         )
-    payload = (path / MANIFEST).read_bytes()
-    signatures = path / SIGNATURES
-    state = signing.verify(payload, signatures.read_bytes() if signatures.is_file() else None, trusted)
+    state = signing.verify(payload, _plain(path / SIGNATURES), trusted)
     document = _document(payload, path)
     manifest = parse_manifest(document, path)
     return Bundle(path, manifest, document, state)
@@ -191,6 +197,23 @@ def _used(model: ModelEntry) -> set[str]:
 
 def _digest_of(step: PythonStep) -> str:
     return step.function.partition(":")[0]
+
+
+def _plain(path: Path) -> bytes | None:
+    """Return the bytes of a file, None where there is none. Raises TrustError where it is a symlink or a folder."""
+    try:
+        kind = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character in the path
+        return None
+    if not stat.S_ISREG(kind):
+        raise TrustError(f"{path} is a symlink or no file at all: fetch the bundle again")
+    return path.read_bytes()
+
+
+def _refuse_unlisted(folder: Path, listed: Set[Path]) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_dir() or path in listed):
+            raise TrustError(f"{path} is not listed in the manifest: remove it or rebuild the bundle")
 
 
 def _check_file(path: Path, file: FileRef) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import traceback
 from typing import Any
 
 import click
 
-from edgewise.errors import INTERRUPTED, EdgewiseError, InputError, missing_extra
+from edgewise.errors import INTERRUPTED, EdgewiseError, InputError, ToolchainError, missing_extra
 
 __all__ = ["cli", "main"]
 
@@ -48,16 +50,32 @@ def main() -> None:
 def _run() -> int:
     try:
         code = cli.main(standalone_mode=False)
-    except EdgewiseError as error:
-        click.echo(f"edgewise: {error}", err=True)
-        return error.exit_code
     except click.ClickException as error:
         error.show()
         return InputError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("edgewise: interrupted", err=True)
         return INTERRUPTED
-    except ModuleNotFoundError as error:
-        click.echo(f"edgewise: {missing_extra(error.name or 'a library', 'lab')}", err=True)
-        return 3
+    except Exception as error:  # noqa: BLE001 - the last resort: Python's own exit code would say "goal missed"
+        said = _explained(error)
+        if os.environ.get("EDGEWISE_DEBUG"):
+            traceback.print_exception(error)
+        click.echo(f"edgewise: {said}", err=True)
+        return said.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _explained(error: Exception) -> EdgewiseError:
+    """Return the error in edgewise's terms: what to say, and the exit code."""
+    if isinstance(error, EdgewiseError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return missing_extra(error.name or "a library", "lab")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return InputError(f"{where}{error.strerror or error}: give another path, or change what is there")
+    words = " ".join(str(error).split())[:200]
+    return ToolchainError(
+        f"unforeseen {type(error).__name__}: {words}. This is a fault of edgewise: "
+        "report it with what EDGEWISE_DEBUG=1 prints"
+    )

@@ -13,12 +13,13 @@ from rich.table import Table
 from edgewise.lab.profile import Profile
 from edgewise.lab.result import BuildResult, CandidateRow
 from edgewise.report import format as fmt
+from edgewise.report.view import floor_word
 from edgewise.report.words import opening
 
 if TYPE_CHECKING:
     from edgewise.facade import Build
 
-__all__ = ["as_document", "inspection", "outcome"]
+__all__ = ["as_document", "cells", "inspection", "outcome"]
 
 
 def as_document(built: Build) -> bytes:
@@ -31,12 +32,12 @@ def outcome(built: Build) -> None:
     result = built.result
     table = _table("candidate", "size", "p50", "quality", "int8 ops", "floor")
     for row in sorted(result.candidates, key=_by_latency):
-        table.add_row(*_cells(row, result.metric))
+        table.add_row(*cells(row, result.metric))
     _print(table)
     click.echo(_evidence(result) + "\n")
     tiers = _table("tier", "share", "gets", "goals")
     for tier in result.tiers:
-        goals = ", ".join(f"{goal.asked}: {goal.verdict}" for goal in tier.goals)
+        goals = ", ".join(f"{fmt.floor(goal.asked, result.metric)}: {goal.verdict}" for goal in tier.goals)
         tiers.add_row(tier.name, fmt.share(tier.share), tier.chosen or "nothing", goals)
     _print(tiers)
     for tier in result.tiers:
@@ -78,19 +79,19 @@ def _evidence(result: BuildResult) -> str:
     return f"Figures: {' or '.join(words)}, on {on}; quality is that of the search split."
 
 
-def _cells(row: CandidateRow, metric: str) -> tuple[str, ...]:
+def cells(row: CandidateRow, metric: str) -> tuple[str, ...]:
+    """Return what the table says of one candidate."""
     if row.status == "failed":
-        return row.id, "", "", "", "", f"failed: {row.reason}"
+        return row.id, "", "", "", "", f"failed: {fmt.cause(row.reason, row.id)}"
     figures = row.figures
     operators = f"{row.operators.quantized} of {row.operators.total}" if row.operators else ""
-    floor = "holds" if row.holds_floor else "does not hold"
     return (
         row.id,
         fmt.number_of(figures["size"]),
         fmt.figure(figures["p50"]),
         fmt.number_of(figures["quality"], metric),
         operators,
-        floor,
+        floor_word(row),
     )
 
 

@@ -20,6 +20,7 @@ from edgewise import targets
 from edgewise.bundle import store
 from edgewise.bundle.manifest import ModelEntry, TensorSpec, TierEntry, Variant
 from edgewise.bundle.processing import Answered, postprocessor, preprocessor
+from edgewise.bundle.signing import Trusted
 from edgewise.bundle.steps import portable
 from edgewise.bundle.store import Bundle
 from edgewise.errors import DeviceError, EdgewiseError, InputError
@@ -139,22 +140,22 @@ class _Check:
         raise InputError(f"input {spec.name!r} must be {spec.dtype} {list(spec.shape)}, got {got}")
 
 
-def open_bundle(path: str | Path, *, tier: str | None = None, threads: int = 0) -> Model:
+def open_bundle(
+    path: str | Path, *, tier: str | None = None, threads: int = 0, trusted: Trusted | None = None
+) -> Model:
     """Open a bundle on this machine; `tier` overrides which tier it counts as.
 
-    Raises InputError where there is no bundle, TrustError when the chosen artifact was changed, DeviceError when
+    With `trusted` keys only a bundle that enough of them have signed is opened. Raises InputError where there is no bundle, TrustError when the chosen artifact was changed, DeviceError when
     no variant of it runs here.
     """
-    bundle = store.read(path)
+    bundle = store.read(path, trusted)
     variant, reason = pick(bundle.manifest.tiers, bundle.model, tier)
     bundle.check_artifact(variant.artifact)
     for step in (*bundle.model.pre, *bundle.model.post):
         if hasattr(step, "file"):
             bundle.check_artifact(step.file)
     module = targets.session(variant.runtime)
-    session = module.load(
-        bundle.main_file(variant.artifact), bundle.model.outputs, threads=threads, options=variant.options
-    )
+    session = module.load(bundle.main_file(variant.artifact), bundle.model.outputs, threads=threads)
     return Model(bundle, variant, reason, session)
 
 

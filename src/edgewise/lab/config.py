@@ -145,7 +145,7 @@ def load(path: str | Path) -> Config:
         measure=file.measure,
         tiers=tiers,
         goals=goals,
-        pre=file.pre,
+        pre=tuple(_unnamed(step) for step in file.pre),
         post=file.post,
         licence=Licence(file.model.license, file.data.license),
     )
@@ -163,6 +163,13 @@ def _tiers(path: Path, file: ConfigFile) -> tuple[tuple[Tier, ...], dict[str, Go
         for index, tier in enumerate(tiers)
     }
     return tiers, goals
+
+
+def _unnamed(step: PreStep) -> PreStep:
+    """Read `mask = ""` as no mask: TOML has no null."""
+    if isinstance(step, Tokenize):
+        return msgspec.structs.replace(step, mask=step.mask or None, types=step.types or None)
+    return step
 
 
 def _check_runtimes(path: Path, tiers: tuple[Tier, ...], known: tuple[str, ...]) -> None:

@@ -23,8 +23,8 @@ from edgewise.bundle.manifest import (
     TierEntry,
     Variant,
 )
-from edgewise.bundle.processing import postprocessor
-from edgewise.bundle.steps import Ctc, PostStep, PreStep, Tokenize
+from edgewise.bundle.processing import pixels, postprocessor
+from edgewise.bundle.steps import Ctc, Image, PostStep, PreStep, Tokenize
 from edgewise.lab.attempt import BASELINE, RUNTIME
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.pipeline import Outcome
@@ -88,21 +88,23 @@ def _golden_cases(outcome: Outcome) -> list[GoldenCase]:
     assert baseline.built is not None
     picked = outcome.plan.splits.calibration[:GOLDEN_CASES]
     session = targets.session(RUNTIME).load(baseline.built.main, outcome.plan.model.outputs)
-    text = any(isinstance(step, Tokenize) for step in outcome.plan.config.pre)
+    pre = outcome.plan.config.pre
     answer = postprocessor(outcome.plan.config.post, outcome.plan.config.find)
     cases = []
     for sample in picked:
         outputs = session.run(sample.inputs)
-        cases.append(GoldenCase(sample.inputs, outputs, _raw(sample, text=text), answer(outputs).value))
+        cases.append(GoldenCase(sample.inputs, outputs, _raw(sample, pre), answer(outputs).value))
     session.close()
     return cases
 
 
-def _raw(sample: Sample, *, text: bool) -> Any:
-    """Keep raw input only where it is text or pixels: a path would lead nowhere on a device, and tell of here."""
-    if isinstance(sample.raw, str):
-        return np.array(sample.raw) if text else None
-    return sample.raw if isinstance(sample.raw, np.ndarray) else None
+def _raw(sample: Sample, pre: Sequence[PreStep]) -> Any:
+    """Keep raw input only as text or pixels: a path would lead nowhere on a device, and tell of here."""
+    if sample.raw is None:
+        return None
+    if any(isinstance(step, Tokenize) for step in pre):
+        return np.array(sample.raw) if isinstance(sample.raw, str) else None
+    return pixels(sample.raw) if any(isinstance(step, Image) for step in pre) else None
 
 
 def _add_golden(

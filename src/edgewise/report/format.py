@@ -13,6 +13,7 @@ from edgewise.bundle.evidence import Evidence, Figure
 __all__ = [
     "NOT_ASSESSED",
     "amount",
+    "cause",
     "cited",
     "count",
     "duration",
@@ -20,6 +21,7 @@ __all__ = [
     "evidence",
     "figure",
     "floor",
+    "in_base_unit",
     "is_percent",
     "margin",
     "metric_name",
@@ -40,6 +42,8 @@ _BYTES = {"B": 1.0, "bytes": 1.0, "byte": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _MILLISECONDS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 _RATIOS = {"ratio", "×", "x"}
 _PERCENT = re.compile(r"^(share|accuracy|f1|agreement|cer|wer|top-(\d+|k))$")
+_CLASS = re.compile(r"^[A-Za-z_]\w*Error: ")
+_WITHIN = re.compile(r"\(or within ([\d.]+(?:e-?\d+)?)\)")
 _INITIALS = {"cer", "wer", "mae", "rmse", "mse", "f1"}
 
 
@@ -129,9 +133,28 @@ def quality(value: float, metric: str) -> str:
     return percent(value) if is_percent(metric) else number(value)
 
 
-def floor(text: str) -> str:
-    """A quality floor as it is said: `99% of original` is `99 % of the original`."""
-    return re.sub(r"\s*% of original\b", " % of the original", text)
+def floor(text: str, metric: str = "") -> str:
+    """A quality floor as it is said: `99% of original` is `99 % of the original`.
+
+    Of a metric that is shown as percent, the margin is in points: `(or within 0.2 points)`.
+    """
+    said = re.sub(r"\s*% of original\b", " % of the original", text)
+    return (
+        _WITHIN.sub(lambda match: f"(or within {_points_of(match[1])})", said) if is_percent(metric) else said
+    )
+
+
+def cause(reason: str | None, candidate: str) -> str:
+    """Why a candidate failed, without what its row says already: the class of our error, and its own name."""
+    if not reason:
+        return "no reason was recorded"
+    return _CLASS.sub("", reason).removeprefix(f"{candidate} failed: ").strip() or reason
+
+
+def in_base_unit(value: float, unit: str) -> float | None:
+    """Bytes, or milliseconds; null for a unit that is neither."""
+    factor = (_BYTES | _MILLISECONDS).get(unit)
+    return None if factor is None else value * factor
 
 
 def figure(value: Figure, metric: str = "") -> str:
@@ -179,6 +202,11 @@ def evidence(value: Figure) -> str:
 def cited(value: Figure, metric: str = "") -> str:
     """The figure and its evidence on one line: `3.1 ms (3.0–3.3), measured`."""
     return f"{figure(value, metric)}, {evidence(value)}"
+
+
+def _points_of(text: str) -> str:
+    value = f"{100 * float(text):.4g}"
+    return f"{value} point{'' if value == '1' else 's'}"
 
 
 def _source(value: Figure) -> str | None:

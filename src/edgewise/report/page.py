@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from edgewise.bundle.evidence import Evidence
 from edgewise.lab.result import BuildResult
 from edgewise.report import format as fmt
-from edgewise.report import plot, view, words
+from edgewise.report import plot, scope, view, words
 
 __all__ = ["html", "markdown"]
 
@@ -47,7 +47,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.update(fmt=fmt, view=view, words=words, evidence_words=tuple(Evidence))
+    environment.globals.update(fmt=fmt, scope=scope, view=view, words=words, evidence_words=tuple(Evidence))
     environment.filters.update(tight=tight, md=md, pretty=pretty, fact=fact)
     return environment
 

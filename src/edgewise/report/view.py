@@ -17,6 +17,7 @@ __all__ = [
     "coverage",
     "difference_evidence",
     "figure_of",
+    "floor_word",
     "gaps",
     "main_tier",
     "ranked",
@@ -71,6 +72,14 @@ def ranked(result: BuildResult) -> tuple[CandidateRow, ...]:
 def figure_of(row: CandidateRow, name: str) -> Figure:
     """A figure of a candidate; the figure that says `none` when it has no such figure."""
     return row.figures.get(name) or Figure.none(_UNITS.get(name, ""))
+
+
+def floor_word(row: CandidateRow) -> str:
+    """Whether a candidate holds the floor on search: only an interval wholly below it says that it does not."""
+    if row.holds_floor:
+        return "holds"
+    high = figure_of(row, "margin").high
+    return "does not hold" if high is not None and high < 0 else "not shown"
 
 
 def ratio_to_original(result: BuildResult, row: CandidateRow, name: str) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgewise.bundle.evidence import Figure
 from edgewise.lab.result import BuildResult, CandidateRow, TierResult
 from edgewise.report import format as fmt
-from edgewise.report import view
+from edgewise.report import kept, view
 
 __all__ = ["change", "gap", "opening", "outcome", "unknown"]
 
@@ -31,14 +31,14 @@ def opening(result: BuildResult) -> tuple[str, str]:
     return _served(result), _nothing(result) if tier is None else _gain(result, tier)
 
 
-def gap(one: view.Gap) -> str:
+def gap(one: view.Gap, metric: str) -> str:
     """What was asked and not reached, for whom: `size ≤ 10 MB for gateways`."""
-    return f"{fmt.floor(one.goal.asked) if one.goal else 'no variant'} for {one.tier.name}"
+    return f"{fmt.floor(one.goal.asked, metric) if one.goal else 'no variant'} for {one.tier.name}"
 
 
-def unknown(one: view.Gap) -> str:
+def unknown(one: view.Gap, metric: str) -> str:
     """The goals that nobody could assess because the tier gets no variant; empty for any other gap."""
-    goals = [fmt.floor(goal.asked) for goal in one.tier.goals if goal.verdict == "not assessed"]
+    goals = [fmt.floor(goal.asked, metric) for goal in one.tier.goals if goal.verdict == "not assessed"]
     return "" if one.goal or not goals else f"not assessed: {', '.join(goals)}"
 
 
@@ -71,9 +71,8 @@ def _gain(result: BuildResult, tier: TierResult) -> str:
         else f"On this machine, not one of the tier “{tier.name}”,"
     )
     if row.id == original.id:
-        kept = "Nothing smaller or faster held the floor, so the original itself is the choice."
         figures = f"in {_known(original, 'p50')}, in {_known(original, 'size')}{_at(result, row)}"
-        return f"{kept} {here} it answers {figures}."
+        return f"{kept.why(result, tier)} {here} it answers {figures}."
     return (
         f"{here} it answers in {_versus(result, row, original, 'p50', 'how fast it answers')}, "
         f"in {_versus(result, row, original, 'size', 'its size')}{_at(result, row)}."
@@ -112,7 +111,7 @@ def _at(result: BuildResult, row: CandidateRow) -> str:
     of = f"{fmt.count(samples)} test samples" if samples else "the test samples"
     got = fmt.quality(claim.quality.value, result.metric)
     got = f"{got} {name}" if fmt.is_percent(result.metric) else f"{name} {got}"
-    verdict = f"the floor you set, {fmt.floor(result.floor)}, is {claim.verdict}"
+    verdict = f"the floor, {fmt.floor(result.floor, result.metric)}, is {claim.verdict}"
     return f", at {got} on {of} ({claim.quality.evidence}); {verdict}"
 
 

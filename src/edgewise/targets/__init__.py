@@ -25,7 +25,11 @@ Tensors = Mapping[str, NDArray[Any]]
 
 
 class Session(Protocol):
-    """A loaded artifact. `run` takes and returns arrays by the original's names."""
+    """A loaded artifact. `run` takes and returns arrays by the original's names.
+
+    `run` may be called by several threads at once; they may have to wait for each other. `close` may not be
+    called while another thread is in `run`.
+    """
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]: ...  # noqa: D102
 
@@ -47,10 +51,10 @@ class SessionModule(Protocol):
         outputs: Sequence[TensorSpec],
         *,
         threads: int = 0,
-        options: Mapping[str, int | str] | None = None,
     ) -> Session:
         """Load the artifact's main file; 0 threads leaves the number to the runtime.
 
+        There are no further settings: runtimes have some that write files, and a bundle is somebody else's.
         Raises DeviceError when the file cannot be loaded.
         """
 

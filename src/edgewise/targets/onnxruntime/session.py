@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,21 +44,13 @@ def version() -> str:
     return str(_onnxruntime().__version__)
 
 
-def load(
-    path: Path,
-    outputs: Sequence[TensorSpec],
-    *,
-    threads: int = 0,
-    options: Mapping[str, int | str] | None = None,
-) -> Session:
+def load(path: Path, outputs: Sequence[TensorSpec], *, threads: int = 0) -> Session:
     """Load an ONNX file (external data lies beside it); 0 threads leaves the number to the runtime.
 
-    `options`: attributes of `SessionOptions` ("graph_optimization_level": 2), or configuration entries,
-    which have a dot in their name ("session.intra_op.allow_spinning": 0). Raises DeviceError when the file
-    cannot be loaded.
+    Raises DeviceError when the file cannot be loaded.
     """
     runtime = _onnxruntime()
-    settings = _settings(runtime, threads, options or {})
+    settings = _settings(runtime, threads)
     try:
         session = runtime.InferenceSession(str(path), settings, providers=[PROVIDER])
     except Exception as error:  # the runtime raises a dozen unrelated types
@@ -78,24 +70,12 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _settings(runtime: Any, threads: int, options: Mapping[str, int | str]) -> Any:
+def _settings(runtime: Any, threads: int) -> Any:
     settings = runtime.SessionOptions()
     settings.log_severity_level = _ERROR
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
-    for name, value in options.items():
-        if "." in name:
-            settings.add_session_config_entry(name, str(value))
-        elif hasattr(settings, name):
-            setattr(settings, name, _typed(runtime, name, value))
-        else:
-            raise DeviceError(f"ONNX Runtime has no session option {name!r}: see onnxruntime.SessionOptions")
     return settings
-
-
-def _typed(runtime: Any, name: str, value: int | str) -> Any:
-    enums = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
-    return getattr(runtime, enums[name])(value) if name in enums else value
 
 
 def _matched(path: Path, names: Sequence[str], found: Sequence[str]) -> Sequence[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,20 +26,22 @@ _DEFAULTS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
 
 class OpenVinoSession:
-    """A compiled model and its one request."""
+    """A compiled model and its one request, which serves one thread at a time."""
 
-    __slots__ = ("_infer", "_ports")
+    __slots__ = ("_infer", "_lock", "_ports")
 
     def __init__(self, request: Any, ports: Sequence[tuple[str, int, np.dtype[Any]]]) -> None:
         self._infer = request.infer
         self._ports = tuple(ports)
+        self._lock = Lock()
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Return the outputs by the original's names, in its order and types; each array is fresh.
 
         Inputs are read in place (`share_inputs`), outputs are copied out of the request (`share_outputs`).
         """
-        answer = self._infer(inputs, True, False)
+        with self._lock:
+            answer = self._infer(inputs, True, False)
         return {name: answer[port].astype(dtype, copy=False) for name, port, dtype in self._ports}
 
     def close(self) -> None:
@@ -51,16 +54,9 @@ def version() -> str:
     return str(_openvino().get_version())
 
 
-def load(
-    path: Path,
-    outputs: Sequence[TensorSpec],
-    *,
-    threads: int = 0,
-    options: Mapping[str, int | str] | None = None,
-) -> Session:
+def load(path: Path, outputs: Sequence[TensorSpec], *, threads: int = 0) -> Session:
     """Compile an .xml for this CPU; 0 threads leaves the number to the runtime.
 
-    `options` are OpenVINO properties and override the defaults ("INFERENCE_PRECISION_HINT": "bf16").
     Raises DeviceError when the file cannot be loaded. Nothing is cached on disk.
     """
     properties: dict[str, int | str] = dict(_DEFAULTS)
@@ -69,7 +65,7 @@ def load(
     core = _openvino().Core()
     try:
         model = core.read_model(str(path))
-        compiled = core.compile_model(model, PROVIDER, properties | dict(options or {}))
+        compiled = core.compile_model(model, PROVIDER, properties)
         request = compiled.create_infer_request()
     except Exception as error:  # OpenVINO raises RuntimeError for everything, and others from its bindings
         raise DeviceError(f"OpenVINO cannot load {path}: {_reason(error)}") from error
