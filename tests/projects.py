@@ -32,7 +32,7 @@ license = "CC-BY-4.0"
 {goal}
 [measure]
 threads = 1
-rounds = 2
+rounds = 6
 """
 FITTED_ON = 897
 

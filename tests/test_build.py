@@ -168,7 +168,7 @@ def second(built: Build, digits_project: Project, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("second")
     project = digits_project.copy(folder / "project")
     project.set('size = "1 MB"', 'size = "1 kB"')
-    project.set("rounds = 2", "rounds = 1")
+    project.set("rounds = 6", "rounds = 1")
     done = subprocess.run(
         [guarded.EDGEWISE, "build", project.config], capture_output=True, text=True, check=False
     )

@@ -388,7 +388,7 @@ def test_the_next_run_takes_what_a_stopped_one_had_finished(
 ) -> None:
     stopped = stop(signal.SIGINT)
     assert 0 < stopped.new_entries < len((QUICK, *SLOW))
-    project.set("rounds = 2", "rounds = 1")
+    project.set("rounds = 6", "rounds = 1")
     said = command("build", project.config, "--cache", cache_with_gaps, "--json")
     rows = msgspec.json.decode(said.out, type=BuildResult).candidates
     assert {row.id for row in rows if row.cached} == {
