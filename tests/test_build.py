@@ -239,3 +239,14 @@ def test_a_damaged_artifact_in_the_cache_is_built_again(tmp_path: Path) -> None:
     again = shop.build(candidate, source)
     assert (again.cached, again.main.read_bytes()) == (False, whole)
     assert shop.build(candidate, source).cached
+
+
+@pytest.mark.parametrize("name", ["measured.json", "scores.npz"])
+def test_a_damaged_judgement_in_the_cache_is_made_again(name: str, tmp_path: Path) -> None:
+    shop = Workshop(
+        plan.prepare(config.load(digits(tmp_path / "project"))), Cache(tmp_path / "cache"), tmp_path
+    )
+    baseline = attempt.baseline_of(shop.plan, shop)
+    first = attempt.judge_baseline(shop, baseline)
+    (first.folder / name).write_bytes(b"{}")
+    assert np.array_equal(attempt.judge_baseline(shop, baseline).rows, first.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
@@ -96,14 +97,16 @@ class Workshop:
             "metric": self._metric_key(),
         }
         entry = self.cache.entry("judged", key)
-        if not entry.exists():
+        judged = _judged(entry)
+        if judged is None:
+            shutil.rmtree(entry, ignore_errors=True)
             with self.cache.fill(entry) as folder:
                 scoring = self._scoring(folder, reference)
                 measured = self._measure(built, target, split, threads=1, scoring=scoring)
                 (folder / "measured.json").write_bytes(msgspec.json.encode(measured))
-        measured = msgspec.json.decode((entry / "measured.json").read_bytes(), type=Measured)
-        with np.load(entry / "scores.npz", allow_pickle=False) as scores:
-            return Judged(measured, scores["rows"], scores["agreement"], entry)
+            judged = _judged(entry)
+        assert judged is not None
+        return judged
 
     def time(self, built: Built, target: str, timed: int, threads: int | None = None) -> Measured:
         """Time an artifact once on the search split; never cached. Raises JobError with the reason."""
@@ -166,4 +169,14 @@ def _built(entry: Path) -> compressor.Done | None:
         files = [(file.name, entry / "files" / file.name) for file in done.artifact.files]
         return done if artifact_of(done.artifact.format, files).digest == done.artifact.digest else None
     except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _judged(entry: Path) -> Judged | None:
+    """Read a finished judgement; None when there is none, or it is damaged or of an older edgewise."""
+    try:
+        measured = msgspec.json.decode((entry / "measured.json").read_bytes(), type=Measured)
+        with np.load(entry / "scores.npz", allow_pickle=False) as scores:
+            return Judged(measured, scores["rows"], scores["agreement"], entry)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
