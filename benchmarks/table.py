@@ -66,7 +66,8 @@ class Result:
 def at_most(figure: str, how: str, measured: Figure, limit: float) -> Row:
     """Return the row of a figure that should not exceed `limit`, its whole interval included."""
     aim = words.number_of(Figure(evidence=Evidence.MEASURED, unit=measured.unit, value=limit))
-    verdict = AtMost("it", limit).judge({"it": measured})
+    exact = measured.split is None  # bytes have no interval, and need none
+    verdict = AtMost("it", limit, exact=exact).judge({"it": measured})
     return Row(figure, how, f"≤ {aim}", measured, words.figure(measured), WORDS[verdict])
 
 
