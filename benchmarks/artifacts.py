@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from benchmarks.demos import Finished
@@ -18,7 +17,7 @@ from edgewise.bundle.store import artifact_of
 from edgewise.lab import config as configuration
 from edgewise.lab.attempt import source_of
 from edgewise.lab.cache import Cache, default_folder
-from edgewise.lab.compress.recipe import Candidate, Method
+from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow
 from edgewise.lab.workshop import Workshop
@@ -49,7 +48,7 @@ class Artifacts:
             path = self.plan.model.path
             digest = artifact_of("onnx", [(path.name, path)]).digest
         else:
-            candidate = Candidate(msgspec.convert(row.recipe, Method), row.target)
+            candidate = Candidate.of(row.target, row.recipe)
             built = self.shop.build(candidate, self.source)
             path, digest = built.main, built.artifact.digest
         if digest != row.artifact:

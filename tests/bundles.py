@@ -21,7 +21,7 @@ from edgewise.bundle.golden import GoldenCase
 from edgewise.bundle.manifest import SCHEMA, Artifact, Licence, Manifest, ModelEntry, TierEntry, Variant
 from edgewise.bundle.processing import postprocessor, preprocessor
 from edgewise.bundle.steps import Image, Labels, PostStep, PreStep, Tokenize
-from edgewise.lab.model.graph import spec
+from edgewise.targets.graph import spec
 from models import INT64, model, save, tensor, tiny_mlp
 
 HERE = f"{platform.system().lower()}-{platform.machine().lower()}"

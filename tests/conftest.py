@@ -96,7 +96,9 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def few(only: Callable[..., None]) -> None:
     """Try two candidates: for tests of what happens around them."""
-    from edgewise.lab.compress.recipe import Candidate, DynamicInt8, Original
+    from edgewise.lab.compress.recipe import Candidate
+    from edgewise.targets.building import Original
+    from edgewise.targets.onnxruntime.build import DynamicInt8
 
     only(*(Candidate(method, "onnxruntime") for method in (Original(), DynamicInt8())))
 

@@ -7,19 +7,11 @@ from typing import Any
 import msgspec
 
 from edgewise.bundle.evidence import Evidence, Figure
-from edgewise.lab.compress.recipe import (
-    Candidate,
-    DynamicInt8,
-    Fp16,
-    Method,
-    NncfPtq,
-    OpenVinoPtq,
-    OpenVinoWeights,
-    Original,
-    StaticInt8,
-    WeightInt8,
-)
-from edgewise.lab.result import BuildResult, CandidateRow, Claim, GoalResult, Operators, TierResult
+from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.result import BuildResult, CandidateRow, Claim, GoalResult, TierResult
+from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original, WeightInt8
+from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
+from edgewise.targets.openvino.build import OpenVinoPtq, OpenVinoWeights
 
 HOSTILE = (
     "Fail: node <Add_12> & \"x\"|'y'\n"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -25,10 +24,12 @@ from edgewise.facade import Build
 from edgewise.lab import attempt, config, plan
 from edgewise.lab.cache import Cache
 from edgewise.lab.compress import apply
-from edgewise.lab.compress.recipe import Candidate, DynamicInt8, Method, Original
+from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.result import BuildResult
 from edgewise.lab.workshop import Workshop
+from edgewise.targets.building import Original
+from edgewise.targets.onnxruntime.build import DynamicInt8
 from models import model, normal, save, tensor
 from projects import Project, digits, digits_as_scikit_learn_exports_them
 
@@ -120,7 +121,7 @@ def test_a_recipe_rebuilds_a_byte_identical_artifact(
     source = tmp_path / "source.onnx"
     onnx.save(simplify(prepared.model, calibration[:4]).model, source)
     (tmp_path / "files").mkdir()
-    candidate = Candidate(msgspec.convert(row.recipe, Method), row.target)
+    candidate = Candidate.of(row.target, row.recipe)
     again = apply.build(candidate, source, calibration, tmp_path / "files")
     assert again.artifact.digest == row.artifact
 

@@ -18,9 +18,9 @@ from onnx import helper
 from edgewise import targets
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, InputError, ToolchainError
-from edgewise.lab.model.graph import spec
 from edgewise.targets import SessionModule
-from edgewise.targets.openvino import build
+from edgewise.targets.graph import spec
+from edgewise.targets.openvino.convert import convert
 from models import INT64, model, normal, save, tensor, tiny_transformer, tiny_two_in_two_out
 
 RUNTIMES = ["onnxruntime", "openvino"]
@@ -32,7 +32,7 @@ def artifact(proto: onnx.ModelProto, runtime: str, folder: Path) -> Path:
     path = save(proto, folder / "original.onnx")
     if runtime == "onnxruntime":
         return path
-    build.convert(path, folder)
+    convert(path, folder)
     return folder / "model.xml"
 
 

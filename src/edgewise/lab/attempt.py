@@ -14,11 +14,11 @@ from pathlib import Path
 
 import onnx
 
+from edgewise import targets
 from edgewise.errors import EdgewiseError, InputError
 from edgewise.lab import jobs, machine
 from edgewise.lab.compress.enumerate import candidates, is_transformer
-from edgewise.lab.compress.operators import operators
-from edgewise.lab.compress.recipe import Candidate, Original
+from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Floor, Interval, margin_to_floor
 from edgewise.lab.measure import rounds
 from edgewise.lab.measure.worker import Measured
@@ -27,6 +27,7 @@ from edgewise.lab.plan import Plan
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
+from edgewise.targets.building import Original
 
 __all__ = [
     "BASELINE",
@@ -64,7 +65,7 @@ def baseline_of(plan: Plan, shop: Workshop) -> Trial:
         shutil.copyfile(plan.model.path, path)
     else:
         onnx.save(plan.model.proto, path)
-    built = shop.adopt(path, operators(path, "onnx"))
+    built = shop.adopt(path, targets.builder(RUNTIME).operators(path))
     return Trial(Candidate(Original(), RUNTIME), BASELINE, built=built)
 
 
@@ -111,7 +112,7 @@ def judge_baseline(shop: Workshop, baseline: Trial) -> Judged:
 def build_all(plan: Plan, shop: Workshop, source: Path, watcher: Watcher) -> list[Trial]:
     """Build every candidate; one that fails has its reason."""
     wanted = {name for tier in plan.config.tiers for name in tier.runtimes} | {RUNTIME}
-    found = candidates(targets=sorted(wanted), transformer=is_transformer(plan.model.proto))
+    found = candidates(targets=wanted, transformer=is_transformer(plan.model.proto))
     trials = [Trial(candidate, candidate.id) for candidate in found]
     shop.store("calibration")
 

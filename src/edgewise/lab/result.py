@@ -8,15 +8,9 @@ import msgspec
 
 from edgewise.bundle.evidence import Figure
 from edgewise.bundle.manifest import Verdict
+from edgewise.targets.building import Operators
 
-__all__ = ["BuildResult", "CandidateRow", "Claim", "GoalResult", "Operators", "TierResult"]
-
-
-class Operators(msgspec.Struct, frozen=True):
-    """Operators with weights: how many run quantized (or with quantized weights), of how many."""
-
-    quantized: int
-    total: int
+__all__ = ["BuildResult", "CandidateRow", "Claim", "GoalResult", "TierResult"]
 
 
 class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):

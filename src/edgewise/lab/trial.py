@@ -12,7 +12,7 @@ from edgewise.bundle.manifest import Artifact
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Interval
 from edgewise.lab.measure.worker import Measured
-from edgewise.lab.result import Operators
+from edgewise.targets.building import Operators
 
 __all__ = ["Built", "Judged", "Trial"]
 

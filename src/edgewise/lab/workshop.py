@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from edgewise import targets
 from edgewise.bundle.canonical import digest_document, digest_file
 from edgewise.bundle.store import artifact_of
 from edgewise.lab import jobs, machine
@@ -23,8 +24,8 @@ from edgewise.lab.measure import store
 from edgewise.lab.measure import worker as measurer
 from edgewise.lab.measure.worker import Measured
 from edgewise.lab.plan import Plan
-from edgewise.lab.result import Operators
 from edgewise.lab.trial import Built, Judged
+from edgewise.targets.building import Operators
 
 __all__ = ["Workshop"]
 
@@ -64,8 +65,9 @@ class Workshop:
             "source": digest_file(source),
             "calibration": self.store_digest("calibration"),
             "versions": machine.versions(),
+            "toolchain": targets.builder(candidate.target).toolchain(),
         }
-        entry = self.cache.entry("builds", given | {"candidate": msgspec.to_builtins(candidate)})
+        entry = self.cache.entry("builds", given | {"target": candidate.target, "recipe": candidate.recipe})
         done = _built(entry)
         cached = done is not None
         if done is None:
@@ -73,7 +75,12 @@ class Workshop:
             kept = self.cache.shared("ranges", given)
             with self.cache.fill(entry) as folder:
                 job = compressor.Job(
-                    candidate, str(source), str(self.store("calibration")), str(folder / "files"), str(kept)
+                    candidate.target,
+                    candidate.recipe,
+                    source=str(source),
+                    calibration=str(self.store("calibration")),
+                    folder=str(folder / "files"),
+                    kept=str(kept),
                 )
                 done = self._run(compressor.__name__, job, compressor.Done)
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))

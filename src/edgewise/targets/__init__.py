@@ -11,14 +11,18 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
+from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import InputError
 
-__all__ = ["Session", "SessionModule", "Tensors", "names", "session"]
+if TYPE_CHECKING:
+    from edgewise.targets.building import BuildModule
+
+__all__ = ["Session", "SessionModule", "Tensors", "builder", "names", "session"]
 
 GROUP = "edgewise.targets"
 Tensors = Mapping[str, NDArray[Any]]
@@ -41,6 +45,7 @@ class SessionModule(Protocol):
 
     FORMAT: str  # of the artifacts it runs: one of edgewise.bundle.manifest.FORMATS
     PROVIDER: str  # where it runs them, e.g. "CPUExecutionProvider"
+    EVIDENCE: Evidence  # what running here shows: "measured", or "emulated" where devices run another program
 
     def version(self) -> str:
         """Return the runtime's version. Raises ToolchainError, naming the pip command, when it is missing."""
@@ -65,10 +70,21 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
-@cache
 def session(name: str) -> SessionModule:
     """Return a target's device side. Raises InputError for a name nobody registered."""
+    module: SessionModule = _module(name, "session")
+    return module
+
+
+def builder(name: str) -> BuildModule:
+    """Return a target's lab side. Raises InputError for a name nobody registered."""
+    module: BuildModule = _module(name, "build")
+    return module
+
+
+@cache
+def _module(name: str, side: str) -> Any:
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return importlib.import_module(f"{point.value}.session")
+            return importlib.import_module(f"{point.value}.{side}")
     raise InputError(f"unknown runtime {name!r}: known are {', '.join(names())}")

@@ -1,7 +1,7 @@
-"""Apply one method to one model, for one target. The type of the method selects the code.
+"""Apply one method to one model, for one target: prepare the job, call the target's builder, look at what it wrote.
 
-A method is either ONNX → ONNX, and the target then converts the result to its own format, or it is a
-target's own quantizer. So there are methods + targets, never methods × targets.
+A method is either ONNX → ONNX, which is done here and the target then converts the result to its own format,
+or it is a target's own quantizer. So there are methods + targets, never methods × targets.
 """
 
 from __future__ import annotations
@@ -9,27 +9,26 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
+import onnx
 
+from edgewise import targets
 from edgewise.bundle.manifest import Artifact
 from edgewise.bundle.store import artifact_of
 from edgewise.errors import EdgewiseError, InputError, ToolchainError
-from edgewise.lab.compress import recipe
 from edgewise.lab.compress.fp16 import to_fp16
 from edgewise.lab.compress.nncf_ptq import to_int8
 from edgewise.lab.compress.prepare import prepared, read, save
-from edgewise.lab.compress.recipe import Candidate, Method
+from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.compress.weight_int8 import to_int8_weights
 from edgewise.lab.quiet import quiet
+from edgewise.targets.building import Fp16, Job, Method, NncfPtq, Original, Samples, WeightInt8
 
 __all__ = ["Built", "build"]
-
-Samples = Sequence[Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,149 +40,87 @@ class Built:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a handler works on. It reads `source`, writes into `folder`, and may leave anything in `work`.
-
-    `kept` outlives the build: what any other from the same source and samples may use.
-    """
-
-    source: Path
-    calibration: Samples
-    folder: Path
-    work: Path
-    kept: Path | None = None
-
-    @property
-    def onnx(self) -> Path:
-        """Where an ONNX → ONNX method writes."""
-        return self.folder / "model.onnx"
-
-    def prepared(self) -> Path:
-        """Write the source in the form that the tools understand, and return where."""
-        path = self.work / "prepared.onnx"
-        save(prepared(read(self.source)), path)
-        return path
-
-
 def build(
     candidate: Candidate, source: Path, calibration: Samples, folder: Path, kept: Path | None = None
 ) -> Built:
     """Apply the candidate's method to the ONNX file `source` and write the artifact into the empty `folder`.
 
-    `kept` is a folder shared with other builds from the same source and samples. The same source, samples and library versions give the same bytes. Raises ToolchainError with the tool's
-    own reason when it cannot be done, InputError for a method that the target does not have.
+    `kept` is a folder shared with other builds from the same source and samples. The same source, samples and
+    library versions give the same bytes. Raises ToolchainError with the tool's own reason when it cannot be done,
+    InputError for a method that the target does not have.
     """
     started = time.perf_counter()
+    module = targets.builder(candidate.target)
+    if type(candidate.method) not in module.METHODS:
+        raise InputError(f"{candidate.id}: {candidate.target} has no such method")
     source, folder = source.absolute(), folder.absolute()  # the tools work in another folder
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work") as work, quiet(Path(work)):
-        job = Job(source, calibration, folder, Path(work), kept)
         try:
-            _apply(candidate, job)
+            module.build(candidate.method, _job(source, calibration, folder, Path(work), kept))
         except EdgewiseError:
             raise
         except Exception as error:
             raise ToolchainError(f"{candidate.id} failed: {_reason(error)}") from error
-    files = {path.name: path for path in sorted(folder.iterdir(), key=_main_first)}
-    kind = "onnx" if "model.onnx" in files else "openvino-ir"
-    return Built(artifact_of(kind, files.items()), files, time.perf_counter() - started)
+    files = _files(candidate, folder, module.MAIN)
+    return Built(artifact_of(module.FORMAT, files.items()), files, time.perf_counter() - started)
 
 
-def _apply(candidate: Candidate, job: Job) -> None:
-    method, target = candidate.method, candidate.target
-    native = NATIVE.get((type(method), target))
-    if native:
-        native(method, job)
-    elif type(method) not in TO_ONNX or target not in ("onnxruntime", "openvino"):
-        raise InputError(f"{candidate.id}: {target} has no such method")
-    elif target == "onnxruntime":
-        TO_ONNX[type(method)](method, job)
-    else:
-        from edgewise.targets.openvino import build as openvino
-
-        inner = Job(job.source, job.calibration, job.work, job.work)
-        TO_ONNX[type(method)](method, inner)
-        openvino.convert(inner.onnx, job.folder)
-
-
-def _original(_: Any, job: Job) -> None:
-    save(read(job.source), job.onnx)
-
-
-def _fp16(_: Any, job: Job) -> None:
-    save(to_fp16(read(job.source)), job.onnx)
-
-
-def _weight_int8(_: Any, job: Job) -> None:
-    save(to_int8_weights(prepared(read(job.source))), job.onnx)
-
-
-def _nncf_ptq(method: recipe.NncfPtq, job: Job) -> None:
-    model = prepared(read(job.source))
-    quantized = to_int8(model, job.calibration, preset=method.preset, transformer=method.transformer)
-    save(quantized, job.onnx)
-
-
-def _dynamic_int8(method: recipe.DynamicInt8, job: Job) -> None:
-    from edgewise.targets.onnxruntime import build as onnxruntime
-
-    onnxruntime.quantize_dynamic(job.prepared(), job.onnx, job.work, per_channel=method.per_channel)
-
-
-def _static_int8(method: recipe.StaticInt8, job: Job) -> None:
-    from edgewise.targets.onnxruntime import build as onnxruntime
-
-    onnxruntime.quantize_static(
-        job.prepared(),
-        job.onnx,
-        job.work,
-        job.calibration,
-        method=method.calibration,
-        per_channel=method.per_channel,
-        kept=job.kept,
+def _job(source: Path, calibration: Samples, folder: Path, work: Path, kept: Path | None) -> Job:
+    return Job(
+        source,
+        calibration,
+        folder,
+        work,
+        kept or work,
+        onnx=partial(_applied, source, calibration, work),
+        prepared=partial(_prepared, source, work),
     )
 
 
-def _openvino_fp16(_: Any, job: Job) -> None:
-    from edgewise.targets.openvino import build as openvino
-
-    openvino.convert(job.source, job.folder, half=True)
-
-
-def _openvino_ptq(method: recipe.OpenVinoPtq, job: Job) -> None:
-    from edgewise.targets.openvino import build as openvino
-
-    openvino.quantize(
-        job.source, job.folder, job.calibration, preset=method.preset, transformer=method.transformer
-    )
+def _prepared(source: Path, work: Path) -> Path:
+    path = work / "prepared.onnx"
+    save(prepared(read(source)), path)
+    return path
 
 
-def _openvino_weights(method: recipe.OpenVinoWeights, job: Job) -> None:
-    from edgewise.targets.openvino import build as openvino
+def _applied(source: Path, calibration: Samples, work: Path, method: Method) -> Path:
+    """Apply one of edgewise's own methods, and write the result into a folder of its own."""
+    path = Path(tempfile.mkdtemp(dir=work)) / "model.onnx"
+    save(TO_ONNX[type(method)](method, read(source), calibration), path)
+    return path
 
-    openvino.compress_weights(job.source, job.folder, mode=method.mode)
+
+def _original(_: Method, model: onnx.ModelProto, __: Samples) -> onnx.ModelProto:
+    return model
 
 
-Handler = Callable[[Any, Job], None]
+def _fp16(_: Method, model: onnx.ModelProto, __: Samples) -> onnx.ModelProto:
+    return to_fp16(model)
 
-TO_ONNX: dict[type[Method], Handler] = {
-    recipe.Original: _original,
-    recipe.Fp16: _fp16,
-    recipe.WeightInt8: _weight_int8,
-    recipe.DynamicInt8: _dynamic_int8,
-    recipe.StaticInt8: _static_int8,
-    recipe.NncfPtq: _nncf_ptq,
+
+def _weight_int8(_: Method, model: onnx.ModelProto, __: Samples) -> onnx.ModelProto:
+    return to_int8_weights(prepared(model))
+
+
+def _nncf_ptq(method: Method, model: onnx.ModelProto, calibration: Samples) -> onnx.ModelProto:
+    assert isinstance(method, NncfPtq)
+    return to_int8(prepared(model), calibration, preset=method.preset, transformer=method.transformer)
+
+
+TO_ONNX: dict[type[Method], Callable[[Method, onnx.ModelProto, Samples], onnx.ModelProto]] = {
+    Original: _original,
+    Fp16: _fp16,
+    WeightInt8: _weight_int8,
+    NncfPtq: _nncf_ptq,
 }
 
-NATIVE: dict[tuple[type[Method], str], Handler] = {
-    (recipe.Fp16, "openvino"): _openvino_fp16,
-    (recipe.OpenVinoPtq, "openvino"): _openvino_ptq,
-    (recipe.OpenVinoWeights, "openvino"): _openvino_weights,
-}
 
-
-def _main_first(path: Path) -> tuple[bool, str]:
-    return path.name not in ("model.onnx", "model.xml"), path.name
+def _files(candidate: Candidate, folder: Path, main: str) -> dict[str, Path]:
+    """Return what was written by name, the main file first. Raises ToolchainError where there is none."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    if main not in found:
+        raise ToolchainError(f"{candidate.id} wrote no {main}, and said nothing")
+    return {name: found[name] for name in sorted(found, key=lambda name: (name != main, name))}
 
 
 def _reason(error: BaseException) -> str:

@@ -1,36 +1,19 @@
 """What to try: for every target, each method it has, with the default of every tool among them.
 
-So the choice cannot be worse, on the search split, than what a single tool gives when it is simply called:
-
-- onnxruntime.quantization.quantize_dynamic: `DynamicInt8()`
-- onnxruntime.quantization.quantize_static: `StaticInt8(calibration="minmax", per_channel=False)`, with the
-uint8 activations its documentation asks for on x86
-- onnxruntime.transformers.float16: `Fp16()`
-- nncf.quantize on ONNX and on OpenVINO: `NncfPtq()` and `OpenVinoPtq()`; told that the model is a
-transformer, its default is the preset "mixed"
-- nncf.compress_weights: `OpenVinoWeights()`
-- openvino's converter, which stores float16 weights unless told otherwise: `Fp16()`
+So the choice cannot be worse, on the search split, than what a single tool gives when it is simply called.
+Which defaults these are, each target's `methods` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 
 import onnx
 
-from edgewise.lab.compress.operators import constants
-from edgewise.lab.compress.recipe import (
-    Candidate,
-    DynamicInt8,
-    Fp16,
-    Method,
-    NncfPtq,
-    OpenVinoPtq,
-    OpenVinoWeights,
-    Original,
-    StaticInt8,
-    WeightInt8,
-)
+from edgewise import targets as door
+from edgewise.lab.compress.recipe import Candidate
+from edgewise.targets.building import Traits
+from edgewise.targets.graph import constants
 
 __all__ = ["candidates", "is_transformer"]
 
@@ -41,33 +24,12 @@ _NEARBY = 8
 
 def candidates(*, targets: Collection[str], transformer: bool) -> tuple[Candidate, ...]:
     """Return everything to try on `targets`, in a fixed order, the original first for each."""
-    methods = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+    traits = Traits(transformer=transformer)
     return tuple(
         Candidate(method, target)
-        for target, listed in methods.items()
-        if target in targets
-        for method in listed(transformer)
+        for target in sorted(targets)
+        for method in door.builder(target).methods(traits)
     )
-
-
-def _onnxruntime(transformer: bool) -> Iterator[Method]:
-    yield from (Original(), Fp16(), WeightInt8())
-    yield from (DynamicInt8(), DynamicInt8(per_channel=True))
-    for per_channel in (False, True):
-        yield StaticInt8(calibration="minmax", per_channel=per_channel)
-        yield StaticInt8(calibration="percentile", per_channel=per_channel)
-        yield StaticInt8(calibration="entropy", per_channel=per_channel)
-    yield NncfPtq()
-    if transformer:
-        yield NncfPtq(transformer=True)
-    yield NncfPtq(preset="mixed", transformer=transformer)
-
-
-def _openvino(transformer: bool) -> Iterator[Method]:
-    yield from (Original(), Fp16(), OpenVinoWeights(), OpenVinoPtq())
-    if transformer:
-        yield OpenVinoPtq(transformer=True)
-    yield OpenVinoPtq(preset="mixed", transformer=transformer)
 
 
 def is_transformer(model: onnx.ModelProto) -> bool:

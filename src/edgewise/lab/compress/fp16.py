@@ -13,7 +13,7 @@ import onnx
 
 from edgewise.errors import missing_extra
 from edgewise.lab.compress.prepare import is_large
-from edgewise.lab.model.graph import bodies, nodes
+from edgewise.targets.graph import bodies, nodes
 
 __all__ = ["to_fp16"]
 

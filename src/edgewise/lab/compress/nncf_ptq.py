@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgewise.errors import missing_extra
-from edgewise.lab.model.graph import nodes
+from edgewise.targets.graph import nodes
 
 __all__ = ["to_int8"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgewise.lab.model.graph import PROTOBUF_LIMIT, bodies
+from edgewise.targets.graph import PROTOBUF_LIMIT, bodies
 
 __all__ = ["is_large", "prepared", "read", "save"]
 

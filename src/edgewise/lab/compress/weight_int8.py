@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewise.lab.model.graph import bodies, nodes
+from edgewise.targets.graph import bodies, nodes
 
 __all__ = ["to_int8_weights"]
 

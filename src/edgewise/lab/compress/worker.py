@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from edgewise.bundle.manifest import Artifact
 from edgewise.lab import jobs
-from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.measure.store import Store
-from edgewise.lab.result import Operators
+from edgewise.targets.building import Operators
 
 __all__ = ["Done", "Job"]
 
@@ -18,7 +18,8 @@ __all__ = ["Done", "Job"]
 class Job(msgspec.Struct, frozen=True):
     """What to build, from what, into which folder (made here), and where ranges are kept for the next."""
 
-    candidate: Candidate
+    target: str
+    recipe: dict[str, Any]
     source: str
     calibration: str
     folder: str
@@ -35,8 +36,9 @@ class Done(msgspec.Struct, frozen=True):
 
 def build(job: Job) -> Done:
     """Do the job. Any exception is the candidate's reason."""
+    from edgewise import targets
     from edgewise.lab.compress import apply
-    from edgewise.lab.compress.operators import operators
+    from edgewise.lab.compress.recipe import Candidate
     from edgewise.lab.quiet import no_telemetry
 
     no_telemetry()
@@ -44,9 +46,10 @@ def build(job: Job) -> Done:
     folder.mkdir()
     with Store(Path(job.calibration)) as store:
         calibration = [store.inputs(index) for index in range(len(store))]
-    built = apply.build(job.candidate, Path(job.source), calibration, folder, Path(job.kept))
+    candidate = Candidate.of(job.target, job.recipe)
+    built = apply.build(candidate, Path(job.source), calibration, folder, Path(job.kept))
     main = folder / built.artifact.files[0].name
-    return Done(built.artifact, operators(main, built.artifact.format), built.seconds)
+    return Done(built.artifact, targets.builder(candidate.target).operators(main), built.seconds)
 
 
 if __name__ == "__main__":

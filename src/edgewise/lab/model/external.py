@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 
 from edgewise.errors import InputError
-from edgewise.lab.model.graph import bytes_of, dtype_name, tensors
+from edgewise.targets.graph import bytes_of, dtype_name, tensors
 
 __all__ = ["ExternalFile", "embed"]
 

@@ -19,9 +19,9 @@ import onnx
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import InputError
 from edgewise.lab.model.external import ExternalFile, embed
-from edgewise.lab.model.graph import PROTOBUF_LIMIT, spec
 from edgewise.lab.model.runtime import open_session, reason, too_new
 from edgewise.lab.model.stranger import explain_bytes, explain_suffix
+from edgewise.targets.graph import PROTOBUF_LIMIT, spec
 
 __all__ = ["Model", "load"]
 

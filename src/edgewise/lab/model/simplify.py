@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import InputError, missing_extra
-from edgewise.lab.model.graph import PROTOBUF_LIMIT, nodes, spec
 from edgewise.lab.model.load import Model
 from edgewise.lab.model.runtime import open_session, reason, run
+from edgewise.targets.graph import PROTOBUF_LIMIT, nodes, spec
 
 __all__ = ["Simplified", "simplify"]
 

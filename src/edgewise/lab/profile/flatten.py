@@ -14,9 +14,9 @@ import onnx
 from onnx import inliner
 
 from edgewise.errors import InputError
-from edgewise.lab.model.graph import bodies, nodes
 from edgewise.lab.model.runtime import reason
 from edgewise.lab.profile.weights import stored
+from edgewise.targets.graph import bodies, nodes
 
 __all__ = ["Flat", "flatten"]
 

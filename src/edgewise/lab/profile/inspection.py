@@ -15,7 +15,6 @@ import onnx
 from numpy.typing import NDArray
 
 from edgewise.errors import InputError
-from edgewise.lab.model.graph import PROTOBUF_LIMIT, nodes
 from edgewise.lab.model.load import Model
 from edgewise.lab.model.runtime import Arrays, open_session, reason
 from edgewise.lab.profile.dims import Guess, guesses
@@ -25,6 +24,7 @@ from edgewise.lab.profile.memory import peak_bytes, total_bytes
 from edgewise.lab.profile.result import KINDS, Kind, Layer, Profile
 from edgewise.lab.profile.values import InfeasibleError, Value, evaluate, infer, made_up, missing
 from edgewise.lab.profile.weights import parameters, stored, uses
+from edgewise.targets.graph import PROTOBUF_LIMIT, nodes
 
 __all__ = ["profile"]
 

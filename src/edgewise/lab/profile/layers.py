@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgewise.lab.model.graph import bodies
 from edgewise.lab.profile.macs import Op, UnknownShapeError, work
 from edgewise.lab.profile.result import Layer
 from edgewise.lab.profile.values import Value
 from edgewise.lab.profile.weights import Roots, constants, parameters, stored, uses
+from edgewise.targets.graph import bodies
 
 __all__ = ["Counted", "count_layers"]
 

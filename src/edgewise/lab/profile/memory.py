@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import onnx
 
-from edgewise.lab.model.graph import bodies, nodes
 from edgewise.lab.profile.values import Value
 from edgewise.lab.profile.weights import Roots, constants
+from edgewise.targets.graph import bodies, nodes
 
 __all__ = ["peak_bytes", "total_bytes"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgewise.lab.model.graph import bodies, bytes_of, dtype_name
 from edgewise.lab.model.runtime import Arrays, open_session, reason, run
+from edgewise.targets.graph import bodies, bytes_of, dtype_name
 
 __all__ = ["InfeasibleError", "Value", "evaluate", "infer", "made_up", "missing"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgewise.lab.model.graph import attribute_tensors, bodies, bytes_of, dtype_name, nodes
+from edgewise.targets.graph import attribute_tensors, bodies, bytes_of, dtype_name, nodes
 
 __all__ = ["Roots", "Stored", "Uses", "constants", "parameters", "stored", "uses"]
 

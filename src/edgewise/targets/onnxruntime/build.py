@@ -1,140 +1,113 @@
-"""ONNX Runtime's own quantizers: dynamic, and static in QDQ form with ranges from calibration data."""
+"""Makes ONNX files for ONNX Runtime: edgewise's own methods as they are, and ONNX Runtime's quantizers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Literal
 
-from numpy.typing import NDArray
+from edgewise.targets.building import (
+    Fp16,
+    Job,
+    Method,
+    NncfPtq,
+    Operators,
+    Original,
+    Precision,
+    Traits,
+    WeightInt8,
+    installed,
+)
 
-from edgewise.errors import ToolchainError, missing_extra
-from edgewise.targets.onnxruntime import ranges
+__all__ = [
+    "FORMAT",
+    "MAIN",
+    "METHODS",
+    "DynamicInt8",
+    "StaticInt8",
+    "build",
+    "methods",
+    "operators",
+    "toolchain",
+]
 
-__all__ = ["FORMAT", "quantize_dynamic", "quantize_static"]
 
-FORMAT = "onnx"
+class DynamicInt8(Method, frozen=True, tag="dynamic-int8"):
+    """ONNX Runtime dynamic quantization: int8 weights, activations quantized as they come."""
 
-Samples = Sequence[Mapping[str, NDArray[Any]]]
-
-_LARGE = 1_900_000_000
-"""Bytes above which files keep their weights in a second file: protobuf ends at 2 GB."""
+    precision: ClassVar[Precision] = "int8"
+    per_channel: bool = False
 
 
-def quantize_dynamic(source: Path, destination: Path, work: Path, *, per_channel: bool) -> None:
-    """Write `source` with int8 weights (per tensor or per channel) and activations quantized as they come.
+class StaticInt8(Method, frozen=True, tag="static-int8", kw_only=True):
+    """ONNX Runtime static quantization in QDQ form, ranges from calibration data."""
 
-    Preprocessing may lose a type that the quantizer needs; the file is then taken as it came.
+    precision: ClassVar[Precision] = "int8"
+    calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
+    per_channel: bool = True
+
+
+FORMAT: Literal["onnx"] = "onnx"
+MAIN = "model.onnx"
+METHODS: tuple[type[Method], ...] = (Original, Fp16, WeightInt8, DynamicInt8, StaticInt8, NncfPtq)
+
+
+def toolchain() -> str:
+    """Return ONNX Runtime, whose wheel holds the quantizers, and onnx, which they need."""
+    return installed("lab", "onnxruntime", "onnx")
+
+
+def methods(traits: Traits) -> Iterator[Method]:
+    """Yield what to try, among it the default of each tool that writes ONNX.
+
+    - onnxruntime.quantization.quantize_dynamic: `DynamicInt8()`
+    - onnxruntime.quantization.quantize_static: `StaticInt8(calibration="minmax", per_channel=False)`, with the
+      uint8 activations its documentation asks for on x86
+    - onnxruntime.transformers.float16: `Fp16()`
+    - nncf.quantize on ONNX: `NncfPtq()`; told that the model is a transformer, its default is the preset "mixed"
     """
-    try:
-        _quantize_dynamic(_preprocessed(source, work / "dynamic.onnx"), destination, per_channel=per_channel)
-    except Exception:  # noqa: BLE001 - the second try says what is wrong with the model itself
-        _quantize_dynamic(source, destination, per_channel=per_channel)
+    yield from (Original(), Fp16(), WeightInt8())
+    yield from (DynamicInt8(), DynamicInt8(per_channel=True))
+    for per_channel in (False, True):
+        yield StaticInt8(calibration="minmax", per_channel=per_channel)
+        yield StaticInt8(calibration="percentile", per_channel=per_channel)
+        yield StaticInt8(calibration="entropy", per_channel=per_channel)
+    yield NncfPtq()
+    if traits.transformer:
+        yield NncfPtq(transformer=True)
+    yield NncfPtq(preset="mixed", transformer=traits.transformer)
 
 
-def _quantize_dynamic(source: Path, destination: Path, *, per_channel: bool) -> None:
-    tools = _tools()
-    tools.quantize_dynamic(
-        source,
-        destination,
-        per_channel=per_channel,
-        weight_type=tools.QuantType.QInt8,
-        use_external_data_format=_is_large(source),
-    )
+def build(method: Method, job: Job) -> None:
+    """Write `model.onnx` (and its weights beside it, above 2 GB)."""
+    from edgewise.targets.onnxruntime import quantize
 
-
-def quantize_static(
-    source: Path,
-    destination: Path,
-    work: Path,
-    calibration: Samples,
-    *,
-    method: ranges.Method,
-    per_channel: bool,
-    kept: Path | None = None,
-) -> None:
-    """Write `source` in QDQ form: symmetric int8 weights, uint8 activations whose ranges `method` finds.
-
-    uint8 activations are what ONNX Runtime recommends on x86: its VNNI kernels multiply unsigned by signed.
-    `kept` is a folder where ranges stay for other builds from the same source and samples.
-    """
-    tools = _tools()
-    ready = _preprocessed(source, work / "static.onnx")
-    found = ranges.find(ready, calibration, method, kept or work, large=_is_large(ready))
-    methods = tools.CalibrationMethod
-    tools.quantize_static(
-        ready,
-        destination,
-        calibration_cache_path=found,
-        calibrate_method={"minmax": methods.MinMax, "percentile": methods.Percentile}.get(
-            method, methods.Entropy
-        ),
-        per_channel=per_channel,
-        activation_type=tools.QuantType.QUInt8,
-        weight_type=tools.QuantType.QInt8,
-        use_external_data_format=_is_large(ready),
-    )
-
-
-def _tools() -> Any:
-    try:
-        from onnxruntime import quantization
-    except ImportError as error:
-        raise missing_extra("onnx, which ONNX Runtime's quantizers need,", "lab") from error
-    return quantization
-
-
-def _preprocessed(source: Path, destination: Path) -> Path:
-    """Infer shapes and fold constants, as ONNX Runtime advises before it quantizes; return the file written.
-
-    Its symbolic shape inference does not know every operator, and ONNX's own refuses some graphs; each is
-    left out where it fails, and the quantizers then leave tensors of unknown shape in float.
-    """
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    reason: Exception | None = None
-    for options in _fewer_and_fewer():
-        try:
-            quant_pre_process(
-                source,
+    destination = job.folder / MAIN
+    match method:
+        case DynamicInt8():
+            quantize.quantize_dynamic(job.prepared(), destination, job.work, per_channel=method.per_channel)
+        case StaticInt8():
+            quantize.quantize_static(
+                job.prepared(),
                 destination,
-                save_as_external_data=_is_large(source),
-                all_tensors_to_one_file=True,
-                external_data_location=f"{destination.name}.data",
-                **options,
+                job.work,
+                job.calibration,
+                method=method.calibration,
+                per_channel=method.per_channel,
+                kept=job.kept,
             )
-        except Exception as error:  # noqa: BLE001 - asserts, sympy's and protobuf's errors: another way is tried
-            reason = error
-        else:
-            _flatten_biases(destination)
-            return destination
-    raise ToolchainError(
-        f"ONNX Runtime cannot preprocess {source.name} for quantization: {reason}"
-    ) from reason
+        case _:
+            _move(job.onnx(method), job.folder)
 
 
-def _flatten_biases(path: Path) -> None:
-    """Make Gemm biases of [1, N] plain [N], which adds the same: the per-channel quantizer fails on the others."""
-    import onnx
-
-    if _is_large(path):
-        return
-    model = onnx.load(path)
-    biases = {node.input[2] for node in model.graph.node if node.op_type == "Gemm" and len(node.input) > 2}
-    others = {
-        name for node in model.graph.node for name in node.input[: 2 if node.op_type == "Gemm" else None]
-    }
-    for tensor in model.graph.initializer:
-        if tensor.name in biases - others and len(tensor.dims) == 2 and tensor.dims[0] == 1:
-            del tensor.dims[0]
-    onnx.save(model, path)
+def _move(made: Path, folder: Path) -> None:
+    for file in made.parent.iterdir():  # external data lies beside the graph, which names it
+        shutil.move(file, folder / file.name)
 
 
-def _fewer_and_fewer() -> Iterator[dict[str, bool]]:
-    yield {}
-    yield {"skip_symbolic_shape": True}
-    yield {"skip_symbolic_shape": True, "skip_onnx_shape": True}
+def operators(main: Path) -> Operators:
+    """Count the operators of an ONNX file that have weights, and those whose weights have 8 bits or fewer."""
+    from edgewise.targets.onnxruntime import operators as counting
 
-
-def _is_large(path: Path) -> bool:
-    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) > _LARGE
+    return counting.operators(main)

@@ -8,14 +8,16 @@ from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
+from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
 from edgewise.targets import Session, Tensors
 
-__all__ = ["FORMAT", "PROVIDER", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "load", "version"]
 
 FORMAT = "onnx"
 PROVIDER = "CPUExecutionProvider"
+EVIDENCE = Evidence.MEASURED
 
 _ERROR = 3  # ONNX Runtime's log severity: silent about what does not stop it
 

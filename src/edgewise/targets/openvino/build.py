@@ -1,113 +1,94 @@
-"""Makes OpenVINO IR: conversion from ONNX, and OpenVINO's own quantizers (NNCF on its graph).
-
-`Core.read_model` converts; OpenVINO's Python converter, which reports to its vendor, is never called.
-"""
+"""Makes OpenVINO IR: conversion from ONNX, and OpenVINO's own quantizers (NNCF on its graph)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from numpy.typing import NDArray
+from edgewise.targets.building import (
+    Fp16,
+    Job,
+    Method,
+    NncfPtq,
+    Operators,
+    Original,
+    Precision,
+    Traits,
+    WeightInt8,
+    installed,
+)
 
-from edgewise.errors import missing_extra
+__all__ = [
+    "FORMAT",
+    "MAIN",
+    "METHODS",
+    "OpenVinoPtq",
+    "OpenVinoWeights",
+    "build",
+    "methods",
+    "operators",
+    "toolchain",
+]
 
-__all__ = ["FORMAT", "compress_weights", "convert", "graphs", "quantize"]
 
-FORMAT = "openvino-ir"
+class OpenVinoPtq(Method, frozen=True, tag="openvino-ptq", kw_only=True):
+    """NNCF post-training quantization of the OpenVINO graph."""
+
+    precision: ClassVar[Precision] = "int8"
+    preset: Literal["performance", "mixed"] = "performance"
+    transformer: bool = False
 
 
-def convert(source: Path, folder: Path, *, half: bool = False) -> None:
-    """Write the ONNX file `source` as `model.xml` and `model.bin`; `half` stores the weights in float16."""
-    _save(_read(source), folder, half=half)
+class OpenVinoWeights(Method, frozen=True, tag="openvino-weights", kw_only=True):
+    """NNCF weight compression of the OpenVINO graph."""
+
+    precision: ClassVar[Precision] = "int8 weights"
+    mode: Literal["int8-asymmetric", "int8-symmetric"] = "int8-asymmetric"
 
 
-def quantize(
-    source: Path,
-    folder: Path,
-    calibration: Sequence[Mapping[str, NDArray[Any]]],
-    *,
-    preset: Literal["performance", "mixed"],
-    transformer: bool,
-) -> None:
-    """Write the ONNX file `source` as IR with int8 weights and activations (NNCF, all calibration samples).
+FORMAT: Literal["openvino-ir"] = "openvino-ir"
+MAIN = "model.xml"
+METHODS: tuple[type[Method], ...] = (Original, Fp16, WeightInt8, NncfPtq, OpenVinoPtq, OpenVinoWeights)
 
-    `performance` quantizes activations symmetrically, `mixed` asymmetrically; `transformer` keeps what
-    attention is sensitive to in float. Source: nncf.quantize.
+
+def toolchain() -> str:
+    """Return OpenVINO and NNCF with their versions."""
+    return installed("lab", "openvino", "nncf")
+
+
+def methods(traits: Traits) -> Iterator[Method]:
+    """Yield what to try, among it each tool's default.
+
+    - openvino's converter, which stores float16 weights unless told otherwise: `Fp16()`
+    - nncf.quantize: `OpenVinoPtq()`; told that the model is a transformer, its default is the preset "mixed"
+    - nncf.compress_weights: `OpenVinoWeights()`
     """
-    nncf = _nncf()
-    quantized = nncf.quantize(
-        _read(source),
-        nncf.Dataset(list(calibration)),
-        preset=nncf.QuantizationPreset(preset),
-        subset_size=len(calibration),
-        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-    )
-    _save(quantized, folder)
+    yield from (Original(), Fp16(), OpenVinoWeights(), OpenVinoPtq())
+    if traits.transformer:
+        yield OpenVinoPtq(transformer=True)
+    yield OpenVinoPtq(preset="mixed", transformer=traits.transformer)
 
 
-def compress_weights(
-    source: Path, folder: Path, *, mode: Literal["int8-asymmetric", "int8-symmetric"]
-) -> None:
-    """Write the ONNX file `source` as IR with int8 weights, one scale per channel (nncf.compress_weights).
+def build(method: Method, job: Job) -> None:
+    """Write `model.xml` and `model.bin`."""
+    from edgewise.targets.openvino import convert
 
-    Activations stay float in the file; OpenVINO may quantize them as it runs, in groups of 32 values.
-    """
-    nncf = _nncf()
-    modes = nncf.CompressWeightsMode
-    chosen = modes.INT8_SYM if mode == "int8-symmetric" else modes.INT8_ASYM
-    _save(nncf.compress_weights(_read(source), mode=chosen), folder)
-
-
-def _read(source: Path) -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise missing_extra("openvino", "openvino") from error
-    model = openvino.Core().read_model(str(source))
-    _name_nodes(model)
-    return model
+    match method:
+        case Fp16():
+            convert.convert(job.source, job.folder, half=True)
+        case OpenVinoPtq():
+            convert.quantize(
+                job.source, job.folder, job.calibration, preset=method.preset, transformer=method.transformer
+            )
+        case OpenVinoWeights():
+            convert.compress_weights(job.source, job.folder, mode=method.mode)
+        case _:
+            convert.convert(job.onnx(method), job.folder)
 
 
-def _nncf() -> Any:
-    try:
-        import nncf
-    except ImportError as error:
-        raise missing_extra("nncf", "lab") from error
-    return nncf
+def operators(main: Path) -> Operators:
+    """Count the operators of an .xml that have weights, and those whose weights have 8 bits or fewer."""
+    from edgewise.targets.openvino import operators as counting
 
-
-def _save(model: Any, folder: Path, *, half: bool = False) -> None:
-    import openvino
-
-    _name_nodes(model)
-    graph = folder / "model.xml"
-    openvino.save_model(model, str(graph), compress_to_fp16=half)
-    # Indentation is a fifth of the graph file, which in a small model outweighs the weights.
-    graph.write_bytes(re.sub(rb">\s+<", b"><", graph.read_bytes()))
-
-
-def _name_nodes(model: Any) -> None:
-    """Number the nodes that have no name of their own by their place in the graph.
-
-    OpenVINO numbers them by a counter of the process ("Constant_36365"), so that the same model saved twice
-    gives two different files. It runs before NNCF too, whose names derive from these.
-    """
-    for graph in graphs(model):
-        for place, node in enumerate(graph.get_ordered_ops()):
-            kind = node.get_type_name()
-            if re.fullmatch(rf"{kind}_\d+", node.get_friendly_name()):
-                node.set_friendly_name(f"{kind}_{place}")
-
-
-def graphs(model: Any) -> Iterator[Any]:
-    """Yield the model and the bodies of its If, Loop and TensorIterator nodes."""
-    yield model
-    for node in model.get_ordered_ops():
-        if hasattr(node, "get_then_body"):
-            yield from graphs(node.get_then_body())
-            yield from graphs(node.get_else_body())
-        elif hasattr(node, "get_function"):
-            yield from graphs(node.get_function())
+    return counting.operators(main)

@@ -11,14 +11,16 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
 from edgewise.targets import Session, Tensors
 
-__all__ = ["FORMAT", "PROVIDER", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "load", "version"]
 
 FORMAT = "openvino-ir"
 PROVIDER = "CPU"
+EVIDENCE = Evidence.MEASURED
 
 # On a CPU with bfloat16 instructions OpenVINO runs fp32 models in bfloat16 unless told otherwise. A variant
 # must compute on every device what was verified, so the precision is pinned; int8 operators stay int8.

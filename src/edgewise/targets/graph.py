@@ -20,7 +20,9 @@ __all__ = [
     "attribute_tensors",
     "bodies",
     "bytes_of",
+    "constants",
     "dtype_name",
+    "initializers",
     "nodes",
     "spec",
     "tensors",
@@ -57,6 +59,23 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from attribute_tensors(attribute)
         for body in bodies(node):
             yield from _initializers(body)
+
+
+def initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield the dense initializers of `graph` and of the bodies in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for body in bodies(node):
+            yield from initializers(body)
+
+
+def constants(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of all tensors that do not depend on the inputs."""
+    found = {tensor.name for tensor in initializers(graph)}
+    for node in nodes(graph):
+        if all(name in found for name in node.input) and node.op_type not in ("If", "Loop", "Scan"):
+            found.update(node.output)
+    return found
 
 
 def attribute_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorProto]:

@@ -1,0 +1,155 @@
+"""What a target's `build.py` offers the lab: its methods as data, and the code that applies them.
+
+    lab: Traits → methods() → one Candidate each → build(method, job) → files in job.folder → operators()
+
+A method is either edgewise's own work on the ONNX graph, which `job.onnx` does and the target then converts,
+or the target's own quantizer. So there are methods + targets, never methods × targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import msgspec
+from numpy.typing import NDArray
+
+from edgewise.bundle.manifest import Format
+from edgewise.errors import missing_extra
+
+__all__ = [
+    "BuildModule",
+    "Fp16",
+    "Job",
+    "Method",
+    "NncfPtq",
+    "Operators",
+    "Original",
+    "Precision",
+    "Samples",
+    "Traits",
+    "Weight",
+    "WeightInt8",
+    "installed",
+]
+
+Precision = Literal["fp32", "fp16", "int16", "int8", "int8 weights", "int4 weights", "4-bit palette"]
+Samples = Sequence[Mapping[str, NDArray[Any]]]
+
+
+class Method(msgspec.Struct, frozen=True, tag_field="method", kw_only=True, forbid_unknown_fields=True):
+    """Base of all methods: what is done to the original. `version` changes when the same options give other bytes.
+
+    A method, the original and the calibration samples rebuild a byte-identical artifact.
+    """
+
+    precision: ClassVar[Precision]
+    version: int = 1
+
+
+class Original(Method, frozen=True, tag="original"):
+    """The user's model, simplified where that does not change its results."""
+
+    precision: ClassVar[Precision] = "fp32"
+
+
+class Fp16(Method, frozen=True, tag="fp16"):
+    """Half-precision weights and arithmetic; inputs and outputs keep their type."""
+
+    precision: ClassVar[Precision] = "fp16"
+
+
+class WeightInt8(Method, frozen=True, tag="weight-int8"):
+    """Weights stored as per-channel symmetric int8 and dequantized on load or use; activations stay float."""
+
+    precision: ClassVar[Precision] = "int8 weights"
+
+
+class NncfPtq(Method, frozen=True, tag="nncf-ptq", kw_only=True):
+    """NNCF post-training quantization of the ONNX graph (min-max with fast bias correction)."""
+
+    precision: ClassVar[Precision] = "int8"
+    preset: Literal["performance", "mixed"] = "performance"
+    transformer: bool = False
+
+
+Weight = bool | None
+"""An operator's weights. True: stored in 8 bits or fewer. False: a float constant. None: it has none."""
+
+
+class Operators(msgspec.Struct, frozen=True):
+    """Operators with weights: how many run quantized (or with quantized weights), of how many.
+
+    Tools say "saved" over files they did not change; a count of 0 of M shows it.
+    """
+
+    quantized: int
+    total: int
+
+    @classmethod
+    def count(cls, weights: Iterable[Weight]) -> Operators:
+        """Count what one look at each operator of a finished file found."""
+        found = [weight for weight in weights if weight is not None]
+        return cls(quantized=sum(found), total=len(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a target may want to know of a model before it says what to try."""
+
+    transformer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One artifact to make: from the ONNX file `source` into the empty `folder`; anything may be left in `work`.
+
+    `kept` outlives the build: what any other from the same source and samples may use. `onnx(method)` applies
+    one of edgewise's own methods to the graph (Original, Fp16, WeightInt8, NncfPtq) and returns the file.
+    `prepared()` returns the source in the form that quantizers of ONNX understand.
+    """
+
+    source: Path
+    calibration: Samples
+    folder: Path
+    work: Path
+    kept: Path
+    onnx: Callable[[Method], Path]
+    prepared: Callable[[], Path]
+
+
+def installed(extra: str, *packages: str) -> str:
+    """Return "package version, …" without importing any. Raises ToolchainError naming the extra that brings them."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError as error:
+            raise missing_extra(package, extra) from error
+    return ", ".join(found)
+
+
+class BuildModule(Protocol):
+    """What a target's `build.py` offers. The lab translates any exception into the candidate's reason."""
+
+    FORMAT: Format
+    MAIN: str  # the file (below `folder`) that the session opens, e.g. "model.onnx"
+    METHODS: tuple[type[Method], ...]  # all that it can build, its own and edgewise's
+
+    def toolchain(self) -> str:
+        """Return what makes artifacts, with versions: "onnx 1.23.2, nncf 3.4.0". It imports none of it.
+
+        Raises ToolchainError with the command that installs what is missing.
+        """
+
+    def methods(self, traits: Traits) -> Iterable[Method]:
+        """Return what to try, in a fixed order, `Original()` first."""
+
+    def build(self, method: Method, job: Job) -> None:
+        """Write the artifact's files into `job.folder`. The same job gives the same bytes."""
+
+    def operators(self, main: Path) -> Operators:
+        """Count the operators of a finished artifact that have weights, and those with weights of 8 bits or fewer."""

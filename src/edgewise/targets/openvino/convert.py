@@ -1,0 +1,114 @@
+"""Makes OpenVINO IR: conversion from ONNX, and OpenVINO's own quantizers (NNCF on its graph).
+
+`Core.read_model` converts; OpenVINO's Python converter, which reports to its vendor, is never called.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from edgewise.errors import missing_extra
+from edgewise.targets.building import Samples
+
+__all__ = ["compress_weights", "convert", "graphs", "quantize"]
+
+
+def convert(source: Path, folder: Path, *, half: bool = False) -> None:
+    """Write the ONNX file `source` as `model.xml` and `model.bin`; `half` stores the weights in float16."""
+    _save(_read(source), folder, half=half)
+
+
+def quantize(
+    source: Path,
+    folder: Path,
+    calibration: Samples,
+    *,
+    preset: Literal["performance", "mixed"],
+    transformer: bool,
+) -> None:
+    """Write the ONNX file `source` as IR with int8 weights and activations (NNCF, all calibration samples).
+
+    `performance` quantizes activations symmetrically, `mixed` asymmetrically; `transformer` keeps what
+    attention is sensitive to in float. Source: nncf.quantize.
+    """
+    nncf = _nncf()
+    quantized = nncf.quantize(
+        _read(source),
+        nncf.Dataset(list(calibration)),
+        preset=nncf.QuantizationPreset(preset),
+        subset_size=len(calibration),
+        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+    )
+    _save(quantized, folder)
+
+
+def compress_weights(
+    source: Path, folder: Path, *, mode: Literal["int8-asymmetric", "int8-symmetric"]
+) -> None:
+    """Write the ONNX file `source` as IR with int8 weights, one scale per channel (nncf.compress_weights).
+
+    Activations stay float in the file; OpenVINO may quantize them as it runs, in groups of 32 values.
+    """
+    nncf = _nncf()
+    modes = nncf.CompressWeightsMode
+    chosen = modes.INT8_SYM if mode == "int8-symmetric" else modes.INT8_ASYM
+    _save(nncf.compress_weights(_read(source), mode=chosen), folder)
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise missing_extra("openvino", "openvino") from error
+    return openvino
+
+
+def _read(source: Path) -> Any:
+    model = _openvino().Core().read_model(str(source))
+    _name_nodes(model)
+    return model
+
+
+def _nncf() -> Any:
+    try:
+        import nncf
+    except ImportError as error:
+        raise missing_extra("nncf", "lab") from error
+    return nncf
+
+
+def _save(model: Any, folder: Path, *, half: bool = False) -> None:
+    import openvino
+
+    _name_nodes(model)
+    graph = folder / "model.xml"
+    openvino.save_model(model, str(graph), compress_to_fp16=half)
+    # Indentation is a fifth of the graph file, which in a small model outweighs the weights.
+    graph.write_bytes(re.sub(rb">\s+<", b"><", graph.read_bytes()))
+
+
+def _name_nodes(model: Any) -> None:
+    """Number the nodes that have no name of their own by their place in the graph.
+
+    OpenVINO numbers them by a counter of the process ("Constant_36365"), so that the same model saved twice
+    gives two different files. It runs before NNCF too, whose names derive from these.
+    """
+    for graph in graphs(model):
+        for place, node in enumerate(graph.get_ordered_ops()):
+            kind = node.get_type_name()
+            if re.fullmatch(rf"{kind}_\d+", node.get_friendly_name()):
+                node.set_friendly_name(f"{kind}_{place}")
+
+
+def graphs(model: Any) -> Iterator[Any]:
+    """Yield the model and the bodies of its If, Loop and TensorIterator nodes."""
+    yield model
+    for node in model.get_ordered_ops():
+        if hasattr(node, "get_then_body"):
+            yield from graphs(node.get_then_body())
+            yield from graphs(node.get_else_body())
+        elif hasattr(node, "get_function"):
+            yield from graphs(node.get_function())
