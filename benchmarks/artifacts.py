@@ -14,9 +14,9 @@ import numpy as np
 from benchmarks.demos import Finished
 from benchmarks.method import NotMeasuredError
 from edgewise.bundle.store import artifact_of
+from edgewise.cache import Cache, default_folder
 from edgewise.lab import config as configuration
 from edgewise.lab.attempt import source_of
-from edgewise.lab.cache import Cache, default_folder
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow

@@ -18,11 +18,11 @@ import guarded
 from edgewise import report
 from edgewise.bundle import golden, store
 from edgewise.bundle.evidence import Evidence
+from edgewise.cache import Cache
 from edgewise.device.verify import verify
 from edgewise.errors import InputError, TrustError
 from edgewise.facade import Build
 from edgewise.lab import attempt, config, plan
-from edgewise.lab.cache import Cache
 from edgewise.lab.compress import apply
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.model.simplify import simplify

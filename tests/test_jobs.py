@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgewise.cache import Cache, default_folder
 from edgewise.errors import InputError
 from edgewise.lab import jobs
-from edgewise.lab.cache import Cache, default_folder
 from edgewise.lab.jobs import JobError
 
 WORKER = """\

@@ -19,11 +19,11 @@ from edgewise.bundle import signing
 from edgewise.bundle.atomic import DISK_FULL, check_replaceable, replace_directory
 from edgewise.bundle.evidence import Figure
 from edgewise.bundle.licence import warnings_for
+from edgewise.cache import Cache, default_folder
 from edgewise.errors import InputError, missing_extra
 from edgewise.lab import config as configuration
 from edgewise.lab import figures, machine
 from edgewise.lab.attempt import BASELINE
-from edgewise.lab.cache import Cache, default_folder
 from edgewise.lab.measure.rounds import median_figure
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run

@@ -17,10 +17,10 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(config: Path, out: Path | None, cache: Path | None, *, as_json: bool) -> None:
     """Build measured, verified, chosen variants: a bundle and a report."""
+    from edgewise.cache import default_folder
     from edgewise.cli.progress import watching
     from edgewise.cli.tables import as_document, outcome
     from edgewise.facade import build
-    from edgewise.lab.cache import default_folder
 
     with watching(quiet=as_json, cache=cache or default_folder()) as watcher:
         built = build(config, out, cache=cache, watcher=watcher)

@@ -16,11 +16,11 @@ SENTENCE = "battery life is great"
 @click.option("--json", "as_json", is_flag=True, help="Print the result of the build as JSON.")
 def command(name: str, out: Path, *, as_json: bool) -> None:
     """Do the main job on a real model and real data."""
+    from edgewise.cache import default_folder
     from edgewise.cli.progress import watching
     from edgewise.cli.tables import as_document, outcome
     from edgewise.demo import ocr, sentiment
     from edgewise.facade import build
-    from edgewise.lab.cache import default_folder
 
     folder = out / name
     with watching(quiet=as_json, cache=default_folder()) as watcher:

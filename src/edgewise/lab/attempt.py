@@ -15,6 +15,7 @@ from pathlib import Path
 import onnx
 
 from edgewise import targets
+from edgewise.bundle.evidence import Evidence
 from edgewise.errors import EdgewiseError, InputError
 from edgewise.lab import jobs, machine
 from edgewise.lab.compress.enumerate import candidates, is_transformer
@@ -187,7 +188,7 @@ def apply_floors(plan: Plan, trials: Mapping[str, Trial], reference: Judged) -> 
 
 
 def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], timed: int, watcher: Watcher) -> None:
-    """Time all that answer, in interleaved rounds: all once, then those that may be chosen for their speed."""
+    """Time all that answer in a runtime of devices, in interleaved rounds: all once, then those that may be chosen for their speed."""
 
     def once(name: str) -> Measured | None:
         trial = trials[name]
@@ -204,7 +205,7 @@ def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], timed: int, wa
 
     count = plan.config.measure.rounds
     found = rounds.interleave(
-        [trial.id for trial in trials.values() if trial.judged],
+        [trial.id for trial in trials.values() if trial.judged and trial.evidence is Evidence.MEASURED],
         count,
         once,
         begin=lambda number, several: watcher.stage(f"Timing, round {number} of {count}", several),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.lab import figures, machine
 from edgewise.lab.attempt import BASELINE, RUNTIME
 from edgewise.lab.choose import choice
 from edgewise.lab.choose.choice import Choice
 from edgewise.lab.choose.pareto import front
 from edgewise.lab.config import Config
-from edgewise.lab.data.interval import Floor, interval_of, margin_to_floor, verdict
+from edgewise.lab.data.interval import Floor, Interval, interval_of, margin_to_floor, verdict
 from edgewise.lab.data.metrics import Agreement
 from edgewise.lab.fleet.tiers import Tier
 from edgewise.lab.plan import Plan
@@ -65,24 +66,28 @@ def claim(
             else shop.judge(trial.artifact, trial.candidate.target, "test", reference=reference)
         )
         claims[trial.id] = {
-            tier.name: _oneclaim(plan, trial.id, judged, reference, plan.config.goals[tier.name].floor, on)
+            tier.name: _oneclaim(plan, trial, judged, reference, plan.config.goals[tier.name].floor, on)
             for tier in plan.config.tiers
         }
         watcher.step(trial.id)
     return claims
 
 
-def _oneclaim(plan: Plan, name: str, judged: Judged, reference: Judged, floor: Floor, on: str) -> Claim:
+def _oneclaim(plan: Plan, trial: Trial, judged: Judged, reference: Judged, floor: Floor, on: str) -> Claim:
     metric = plan.metric
+
+    def figure(interval: Interval, unit: str = metric.unit, evidence: Evidence = trial.evidence) -> Figure:
+        return figures.interval_figure(interval, unit, "test", on, evidence)
+
     margin = margin_to_floor(metric, judged.rows, reference.rows, floor)
     original = interval_of(metric, reference.rows)
     return Claim(
-        candidate=name,
-        quality=figures.interval_figure(interval_of(metric, judged.rows), metric.unit, "test", on),
-        original=figures.interval_figure(original, metric.unit, "test", on),
+        candidate=trial.id,
+        quality=figure(interval_of(metric, judged.rows)),
+        original=figure(original, evidence=Evidence.MEASURED),
         floor=float(floor.at(original.value, higher_is_better=metric.higher_is_better)),
-        margin=figures.interval_figure(margin, metric.unit, "test", on),
-        agreement=figures.interval_figure(interval_of(Agreement(), judged.agreement), "share", "test", on),
+        margin=figure(margin),
+        agreement=figure(interval_of(Agreement(), judged.agreement), "share"),
         verdict=verdict(margin),
     )
 

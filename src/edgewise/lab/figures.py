@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.lab.data.interval import Interval, interval_of
 from edgewise.lab.measure.rounds import median_figure
+from edgewise.lab.measure.worker import Measured
 from edgewise.lab.plan import Plan
 from edgewise.lab.result import CandidateRow
 from edgewise.lab.trial import Trial
@@ -25,7 +29,12 @@ def row(plan: Plan, trial: Trial, on: str) -> CandidateRow:
         "build_seconds": round(trial.seconds, 1),
     }
     if trial.judged is None or trial.built is None:
-        return CandidateRow(status="failed", reason=trial.reason, figures=_unknown(), **common)
+        return CandidateRow(
+            status="failed",
+            reason=trial.reason,
+            figures=_unknown(_TIMED | {"quality": "share", "size": "B"}),
+            **common,
+        )
     difference = trial.judged.measured.difference
     return CandidateRow(
         status="ok",
@@ -39,10 +48,10 @@ def row(plan: Plan, trial: Trial, on: str) -> CandidateRow:
     )
 
 
-def interval_figure(interval: Interval, unit: str, split: str, on: str) -> Figure:
-    """Return a measured figure with a bootstrap interval."""
+def interval_figure(interval: Interval, unit: str, split: str, on: str, evidence: Evidence) -> Figure:
+    """Return a figure with a bootstrap interval."""
     return Figure(
-        evidence=Evidence.MEASURED,
+        evidence=evidence,
         unit=unit,
         value=interval.value,
         low=interval.low,
@@ -62,7 +71,7 @@ def coordinates(candidate: CandidateRow) -> tuple[float, float, float]:
     figures = candidate.figures
     return (
         -(figures["margin"].value or 0.0),
-        figures["p50"].value or 0.0,
+        math.inf if (p50 := figures["p50"].value) is None else p50,
         figures["size"].value or 0.0,
     )
 
@@ -75,21 +84,28 @@ def with_pareto(candidate: CandidateRow, *, pareto: bool) -> CandidateRow:
 def _figures(plan: Plan, trial: Trial, on: str) -> dict[str, Figure]:
     assert trial.judged is not None
     assert trial.built is not None
-    timings = trial.rounds
+    unit, evidence = plan.metric.unit, trial.evidence
     first_tier = plan.config.tiers[0].name
     return {
-        "quality": interval_figure(
-            interval_of(plan.metric, trial.judged.rows), plan.metric.unit, "search", on
-        ),
-        "margin": interval_figure(trial.margins[first_tier], plan.metric.unit, "search", on),
-        "p50": median_figure([one.quantile(0.5) for one in timings], "ms", on),
-        "p95": median_figure([one.quantile(0.95) for one in timings], "ms", on),
-        "load": median_figure([one.load for one in timings], "ms", on),
-        "memory": median_figure([float(one.memory) for one in timings], "B", on),
+        "quality": interval_figure(interval_of(plan.metric, trial.judged.rows), unit, "search", on, evidence),
+        "margin": interval_figure(trial.margins[first_tier], unit, "search", on, evidence),
+        **(_timed(trial.rounds, on) if trial.rounds else _unknown(_TIMED)),
         "size": exact(float(trial.built.artifact.size), "B"),
     }
 
 
-def _unknown() -> dict[str, Figure]:
-    units = {"quality": "share", "p50": "ms", "p95": "ms", "load": "ms", "memory": "B", "size": "B"}
+_TIMED = {"p50": "ms", "p95": "ms", "load": "ms", "memory": "B"}
+
+
+def _timed(rounds: Sequence[Measured], on: str) -> dict[str, Figure]:
+    values = {
+        "p50": [one.quantile(0.5) for one in rounds],
+        "p95": [one.quantile(0.95) for one in rounds],
+        "load": [one.load for one in rounds],
+        "memory": [float(one.memory) for one in rounds],
+    }
+    return {name: median_figure(values[name], unit, on) for name, unit in _TIMED.items()}
+
+
+def _unknown(units: Mapping[str, str]) -> dict[str, Figure]:
     return {name: Figure.none(unit) for name, unit in units.items()}

@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgewise.cache import Cache
 from edgewise.lab import attempt, conclude
-from edgewise.lab.cache import Cache
 from edgewise.lab.config import Config
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow, Claim, TierResult

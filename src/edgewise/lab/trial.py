@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise import targets
+from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import Artifact
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Interval
@@ -62,6 +64,11 @@ class Trial:
     rounds: list[Measured] = field(default_factory=list)
     margins: dict[str, Interval] = field(default_factory=dict)
     holds: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What running it on this machine shows."""
+        return targets.session(self.candidate.target).EVIDENCE
 
     @property
     def artifact(self) -> Built:

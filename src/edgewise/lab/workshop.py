@@ -15,8 +15,8 @@ import numpy as np
 from edgewise import targets
 from edgewise.bundle.canonical import digest_document, digest_file
 from edgewise.bundle.store import artifact_of
+from edgewise.cache import Cache
 from edgewise.lab import jobs, machine
-from edgewise.lab.cache import Cache
 from edgewise.lab.compress import worker as compressor
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.samples import Sample

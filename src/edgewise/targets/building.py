@@ -133,7 +133,11 @@ def installed(extra: str, *packages: str) -> str:
 
 
 class BuildModule(Protocol):
-    """What a target's `build.py` offers. The lab translates any exception into the candidate's reason."""
+    """What a target's `build.py` offers. The lab translates any exception into the candidate's reason.
+
+    A target whose toolchain pip cannot install beside the others also has `install()`, which makes it
+    (edgewise.targets.toolchains): `edgewise targets --install NAME` calls it, a build never does.
+    """
 
     FORMAT: Format
     MAIN: str  # the file (below `folder`) that the session opens, e.g. "model.onnx"

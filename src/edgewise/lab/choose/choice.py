@@ -52,7 +52,8 @@ def choose(rows: Sequence[CandidateRow], holds: Mapping[str, bool], tier: Tier, 
         by_goals.setdefault(_unmet(figures_for(row, tier), goals), []).append(row)
     unmet = min(by_goals)
     finalists = by_goals[unmet]
-    by_latency = tier.here and goals.prefer == "latency"
+    timed = any(row.figures["p50"].value is not None for row in finalists)
+    by_latency = tier.here and goals.prefer == "latency" and timed
     chosen = _fastest(finalists) if by_latency else min(finalists, key=_tie)
     known = all(limit.judge(figures_for(chosen, tier)) != "not assessed" for limit in goals.limits.values())
     fit = "come closest to the goals" if any(unmet) else "meet every goal"

@@ -1,0 +1,37 @@
+"""`edgewise targets`."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from edgewise import targets
+from edgewise.targets.status import Status, install, status
+
+
+@click.command()
+@click.option(
+    "--install", "wanted", metavar="NAME", help="Make the toolchain of a target that pip cannot install."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(wanted: str | None, *, as_json: bool) -> None:
+    """List the targets: installed or missing, precisions, and the evidence each can give here."""
+    if wanted:
+        click.echo(f"{wanted}: {install(wanted)}")
+        return
+    found = [status(name) for name in targets.names()]
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        for one in found:
+            _print(one)
+
+
+def _print(one: Status) -> None:
+    runs = f"runs on {one.provider} ({one.runtime})" if one.runtime else "does not run here"
+    builds = f"builds {one.format} with {one.toolchain}" if one.toolchain else "does not build here"
+    click.echo(f"{one.name}")
+    click.echo(f"  {builds}: {', '.join(one.precisions)}")
+    click.echo(f"  {runs}; figures from here are: {one.evidence}")
+    for command_ in one.missing:
+        click.echo(f"  missing: {command_}")
