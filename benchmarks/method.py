@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.bundle.rounds import order_interval
 from edgewise.errors import EdgewiseError
 from edgewise.lab import machine
-from edgewise.lab.measure.rounds import order_interval
 
 __all__ = ["NotMeasuredError", "Options", "fresh", "median", "orders", "place", "ratios", "say"]
 

@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgewise.bundle.evidence import Evidence
+from edgewise.bundle.rounds import median_figure, order_interval
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import memory, store
-from edgewise.lab.measure.rounds import interleave, median_figure, order_interval
+from edgewise.lab.measure.rounds import interleave
 from edgewise.lab.measure.worker import Measured
 
 # Rounds

@@ -19,12 +19,12 @@ from edgewise.bundle import signing
 from edgewise.bundle.atomic import DISK_FULL, check_replaceable, replace_directory
 from edgewise.bundle.evidence import Figure
 from edgewise.bundle.licence import warnings_for
+from edgewise.bundle.rounds import median_figure
 from edgewise.cache import Cache, default_folder
 from edgewise.errors import InputError, missing_extra
 from edgewise.lab import config as configuration
 from edgewise.lab import figures, machine
 from edgewise.lab.attempt import BASELINE
-from edgewise.lab.measure.rounds import median_figure
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run
 from edgewise.lab.profile import profile

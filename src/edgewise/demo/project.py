@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgewise.bundle.atomic import check_replaceable, replace_directory
 from edgewise.errors import InputError, missing_extra
-from edgewise.lab.fleet.tiers import this_platform
+from edgewise.machine import platform_name
 
 __all__ = ["make", "write_templates"]
 
@@ -57,7 +57,7 @@ def make(name: str, build: Callable[[Path], None], folder: Path, cache: Path) ->
 
 def write_templates(name: str, staging: Path, values: Mapping[str, str] | None = None) -> None:
     """Write the files of `files/<name>/` into `staging`, each `@key@` replaced by its value."""
-    known = {"platform": this_platform(), **(values or {})}
+    known = {"platform": platform_name(), **(values or {})}
     for template in (resources.files("edgewise.demo") / "files" / name).iterdir():
         if template.is_file():
             text = template.read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def write_templates(name: str, staging: Path, values: Mapping[str, str] | None =
 
 def _version() -> str:
     """Return 12 hex digits over this package's files and the libraries' versions."""
-    digest = hashlib.sha256(this_platform().encode())
+    digest = hashlib.sha256(platform_name().encode())
     here = Path(__file__).parent
     for file in sorted(p for p in here.rglob("*") if p.suffix in {".py", ".toml", ".md"}):
         digest.update(f"{file.relative_to(here).as_posix()}\n".encode() + file.read_bytes())

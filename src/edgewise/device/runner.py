@@ -6,7 +6,6 @@ run the session, follow the declared post-processing, wrap the result.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +23,11 @@ from edgewise.bundle.processing import Answered, postprocessor, preprocessor
 from edgewise.bundle.signing import Trusted
 from edgewise.bundle.steps import portable
 from edgewise.bundle.store import Bundle
+from edgewise.device.tuned import Setup, recall
 from edgewise.errors import DeviceError, EdgewiseError, InputError
+from edgewise.machine import platform_name
 
-__all__ = ["Answer", "Model", "open_bundle", "pick"]
+__all__ = ["Answer", "Model", "open_bundle", "pick", "runs_here"]
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -144,25 +145,45 @@ class _Check:
 def open_bundle(
     path: str | Path, *, tier: str | None = None, threads: int = 0, trusted: Trusted | None = None
 ) -> Model:
-    """Open a bundle on this machine; `tier` overrides which tier it counts as.
+    """Open a bundle on this machine; `tier` overrides which tier it counts as, and what `edgewise tune` found.
 
     With `trusted` keys only a bundle that enough of them have signed is opened. Raises InputError where there is no bundle, TrustError when the chosen artifact was changed, DeviceError when
     no variant of it runs here.
     """
     bundle = store.read(path, trusted)
-    variant, reason = pick(bundle.manifest.tiers, bundle.model, tier)
+    setup, variant, reason = _settled(bundle, tier, threads)
     bundle.check_artifact(variant.artifact)
     for step in (*bundle.model.pre, *bundle.model.post):
         if hasattr(step, "file"):
             bundle.check_artifact(step.file)
     module = targets.session(variant.runtime)
-    session = module.load(bundle.main_file(variant.artifact), bundle.model.outputs, threads=threads)
+    session = module.load(
+        bundle.main_file(variant.artifact),
+        bundle.model.outputs,
+        threads=setup.threads,
+        settings=setup.settings,
+    )
     return Model(bundle, variant, reason, session)
+
+
+def _settled(bundle: Bundle, tier: str | None, threads: int) -> tuple[Setup, Variant, str]:
+    """Return how to run the bundle: as the caller says, else as it was tuned on this machine, else as its tier has it."""
+    tuned = None if tier or threads else recall(bundle)
+    by_id = {variant.id: variant for variant in bundle.model.variants}
+    if tuned and tuned.setup.variant in by_id:
+        return tuned.setup, by_id[tuned.setup.variant], f"tuned on this machine: {tuned.setup}"
+    variant, reason = pick(bundle.manifest.tiers, bundle.model, tier)
+    return Setup(variant=variant.id, threads=threads), variant, reason
+
+
+def runs_here(runtime: str) -> bool:
+    """Tell whether a runtime is installed, and is what devices run."""
+    return _missing(runtime) is None
 
 
 def pick(tiers: Sequence[TierEntry], model: ModelEntry, name: str | None = None) -> tuple[Variant, str]:
     """Return the variant for this machine and why: its tier's if its runtime is here, else one that runs."""
-    here = f"{platform.system().lower()}-{platform.machine().lower()}"
+    here = platform_name()
     matching = _matching(tiers, name, here)
     by_id = {variant.id: variant for variant in model.variants}
     for tier in matching:

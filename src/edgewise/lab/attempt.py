@@ -28,6 +28,7 @@ from edgewise.lab.plan import Plan
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
+from edgewise.machine import cores
 from edgewise.targets.building import Original
 
 __all__ = [
@@ -90,7 +91,7 @@ def _quick(shop: Workshop, baseline: Trial, threads: int) -> float:
 
 
 def _thread_counts() -> list[int]:
-    most = machine.cores()
+    most = cores()
     return sorted({1, *(2**k for k in range(1, 6) if 2**k <= most), most})
 
 

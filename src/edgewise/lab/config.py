@@ -17,7 +17,7 @@ from edgewise.lab.data import metrics
 from edgewise.lab.data.splits import LEAST
 from edgewise.lab.fleet import tiers as fleet
 from edgewise.lab.fleet.tiers import GoalSection, Tier
-from edgewise.lab.machine import cores
+from edgewise.machine import cores
 from edgewise.targets import names as target_names
 
 __all__ = ["TEMPLATE", "Config", "load"]

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.bundle.rounds import median_figure
 from edgewise.lab.data.interval import Interval, interval_of
-from edgewise.lab.measure.rounds import median_figure
 from edgewise.lab.measure.worker import Measured
 from edgewise.lab.plan import Plan
 from edgewise.lab.result import CandidateRow

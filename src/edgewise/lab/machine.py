@@ -1,23 +1,15 @@
-"""This machine and its toolchains, in words: what a figure was measured on."""
+"""The workstation: its toolchains in words, and how many builds it takes side by side."""
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from edgewise.lab.fleet.tiers import this_platform
+from edgewise.machine import cores, platform_name, processor
 
-__all__ = ["builders", "cores", "describe", "versions"]
+__all__ = ["builders", "describe", "versions"]
 
 TOOLCHAINS = ("edgewise", "numpy", "onnx", "onnxruntime", "openvino", "nncf", "onnxslim")
-
-
-def cores() -> int:
-    """Return the cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def builders(model: int) -> int:
@@ -44,14 +36,5 @@ def versions() -> dict[str, str]:
 
 def describe() -> dict[str, str]:
     """Return platform, processor, cores and versions."""
-    about = {"platform": this_platform(), "processor": _processor(), "cores": str(cores())}
+    about = {"platform": platform_name(), "processor": processor(), "cores": str(cores())}
     return about | {"python": platform.python_version()} | versions()
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

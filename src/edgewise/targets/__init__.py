@@ -22,10 +22,11 @@ from edgewise.errors import InputError
 if TYPE_CHECKING:
     from edgewise.targets.building import BuildModule
 
-__all__ = ["Session", "SessionModule", "Tensors", "builder", "names", "session"]
+__all__ = ["Session", "SessionModule", "Settings", "Tensors", "builder", "chosen", "names", "session"]
 
 GROUP = "edgewise.targets"
 Tensors = Mapping[str, NDArray[Any]]
+Settings = Mapping[str, tuple[str, ...]]
 
 
 class Session(Protocol):
@@ -45,6 +46,7 @@ class SessionModule(Protocol):
 
     FORMAT: str  # of the artifacts it runs: one of edgewise.bundle.manifest.FORMATS
     PROVIDER: str  # where it runs them, e.g. "CPUExecutionProvider"
+    SETTINGS: Settings  # what `load` may be asked for, by name: the values it takes, the default first
     EVIDENCE: Evidence  # what running here shows: "measured", or "emulated" where devices run another program
 
     def version(self) -> str:
@@ -56,12 +58,26 @@ class SessionModule(Protocol):
         outputs: Sequence[TensorSpec],
         *,
         threads: int = 0,
+        settings: Mapping[str, str] | None = None,
     ) -> Session:
         """Load the artifact's main file; 0 threads leaves the number to the runtime.
 
-        There are no further settings: runtimes have some that write files, and a bundle is somebody else's.
-        Raises DeviceError when the file cannot be loaded.
+        `settings` are the device's own choice among SETTINGS (`edgewise tune`), never a bundle's: runtimes have
+        some that write files, and a bundle is somebody else's. Raises DeviceError when the file cannot be loaded.
         """
+
+
+def chosen(allowed: Settings, settings: Mapping[str, str] | None) -> dict[str, str]:
+    """Return a value for every setting of a target: the one asked for, else the default.
+
+    Raises InputError for a setting or a value that it does not have.
+    """
+    given = dict(settings or {})
+    for name, value in given.items():
+        if value not in allowed.get(name, ()):
+            known = "; ".join(f"{key}: {', '.join(values)}" for key, values in allowed.items()) or "none"
+            raise InputError(f"no setting {name} = {value}: known are {known}")
+    return {name: given.get(name, values[0]) for name, values in allowed.items()}
 
 
 @cache

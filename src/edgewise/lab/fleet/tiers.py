@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
 import msgspec
 
 from edgewise.errors import InputError
 from edgewise.lab import settings
+from edgewise.machine import platform_name
 
-__all__ = ["Fleet", "GoalSection", "Tier", "load", "this_machine", "this_platform"]
+__all__ = ["Fleet", "GoalSection", "Tier", "load", "this_machine"]
 
 
 class GoalSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,10 +78,5 @@ def load(path: Path) -> tuple[Tier, ...]:
 
 def this_machine(runtimes: tuple[str, ...]) -> tuple[Tier, ...]:
     """Return the fleet of somebody who named none: this machine."""
-    tier = Tier(name="this machine", share=1.0, machine="this", platform=this_platform(), runtimes=runtimes)
+    tier = Tier(name="this machine", share=1.0, machine="this", platform=platform_name(), runtimes=runtimes)
     return (tier,)
-
-
-def this_platform() -> str:
-    """Return for example `linux-x86_64`."""
-    return f"{platform.system().lower()}-{platform.machine().lower()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn
@@ -14,17 +14,27 @@ from numpy.typing import NDArray
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
-from edgewise.targets import Session, Tensors
+from edgewise.targets import Session, Settings, Tensors, chosen
 
-__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "SETTINGS", "load", "version"]
 
 FORMAT = "openvino-ir"
 PROVIDER = "CPU"
 EVIDENCE = Evidence.MEASURED
+SETTINGS: Settings = {
+    "hint": ("LATENCY", "THROUGHPUT"),
+    "pinning": ("auto", "YES", "NO"),  # of threads to cores
+    "hyper_threading": ("auto", "YES", "NO"),
+}
 
 # On a CPU with bfloat16 instructions OpenVINO runs fp32 models in bfloat16 unless told otherwise. A variant
 # must compute on every device what was verified, so the precision is pinned; int8 operators stay int8.
-_DEFAULTS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+_PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+_PROPERTIES = {
+    "hint": "PERFORMANCE_HINT",
+    "pinning": "ENABLE_CPU_PINNING",
+    "hyper_threading": "ENABLE_HYPER_THREADING",
+}
 
 
 class OpenVinoSession:
@@ -56,14 +66,18 @@ def version() -> str:
     return str(_openvino().get_version())
 
 
-def load(path: Path, outputs: Sequence[TensorSpec], *, threads: int = 0) -> Session:
+def load(
+    path: Path,
+    outputs: Sequence[TensorSpec],
+    *,
+    threads: int = 0,
+    settings: Mapping[str, str] | None = None,
+) -> Session:
     """Compile an .xml for this CPU; 0 threads leaves the number to the runtime.
 
     Raises DeviceError when the file cannot be loaded. Nothing is cached on disk.
     """
-    properties: dict[str, int | str] = dict(_DEFAULTS)
-    if threads:
-        properties["INFERENCE_NUM_THREADS"] = threads
+    properties = _properties(threads, chosen(SETTINGS, settings))
     core = _openvino().Core()
     try:
         model = core.read_model(str(path))
@@ -72,6 +86,11 @@ def load(path: Path, outputs: Sequence[TensorSpec], *, threads: int = 0) -> Sess
     except Exception as error:  # OpenVINO raises RuntimeError for everything, and others from its bindings
         raise DeviceError(f"OpenVINO cannot load {path}: {_reason(error)}") from error
     return OpenVinoSession(request, _ports(path, compiled.outputs, outputs))
+
+
+def _properties(threads: int, settings: Mapping[str, str]) -> dict[str, int | str]:
+    asked = {_PROPERTIES[name]: value for name, value in settings.items() if value != "auto"}
+    return _PRECISION | asked | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
 
 
 def _openvino() -> Any:
