@@ -12,7 +12,7 @@ import pytest
 
 import bundles
 from conftest import Command
-from edgewise import targets
+from edgewise import report, targets
 from edgewise.bundle import store
 from edgewise.bundle.evidence import Evidence
 from edgewise.device.runner import open_bundle
@@ -160,6 +160,21 @@ def test_a_third_partys_target_builds_a_bundle_that_verifies_and_claims_no_speed
     assert variant.figures["quality"].evidence is Evidence.EMULATED
     assert variant.figures["p50"].evidence is Evidence.NONE
     assert "onnx-reference/original: golden answers" in command("verify", tmp_path / "out" / "bundle").out
+
+
+@pytest.mark.slow
+def test_a_missing_toolchain_is_named_with_its_command_and_the_build_goes_on(
+    project: Project, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking() -> str:
+        raise ToolchainError("nncf is not installed. Run: pip install 'edgewise[lab]'")
+
+    monkeypatch.setattr(targets.builder("openvino"), "toolchain", lacking)
+    said = command("build", project.config, "-o", tmp_path / "out")
+    assert said.code == 0, said.err
+    result = report.read(tmp_path / "out" / "report.json")
+    assert "openvino was not tried: nncf is not installed. Run: pip install 'edgewise[lab]'" in result.notes
+    assert {row.target for row in result.candidates} == {"onnxruntime"}
 
 
 @pytest.mark.usefixtures("installed")

@@ -24,7 +24,7 @@ from edgewise.lab.data.interval import Floor, Interval, margin_to_floor
 from edgewise.lab.measure import rounds
 from edgewise.lab.measure.worker import Measured
 from edgewise.lab.model.simplify import simplify
-from edgewise.lab.plan import Plan
+from edgewise.lab.plan import RUNTIME, Plan
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
@@ -33,7 +33,6 @@ from edgewise.targets.building import Original
 
 __all__ = [
     "BASELINE",
-    "RUNTIME",
     "apply_floors",
     "baseline_of",
     "build_all",
@@ -45,7 +44,6 @@ __all__ = [
 ]
 
 BASELINE = "original"  # the user's own file, in ONNX Runtime with its default options
-RUNTIME = "onnxruntime"
 ROUND_MS = 1500.0  # how long the timed part of one round should take for the original
 SLOW, HOPELESS = 1.5, 3.0  # times the fastest of a round
 
@@ -113,8 +111,7 @@ def judge_baseline(shop: Workshop, baseline: Trial) -> Judged:
 
 def build_all(plan: Plan, shop: Workshop, source: Path, watcher: Watcher) -> list[Trial]:
     """Build every candidate; one that fails has its reason."""
-    wanted = {name for tier in plan.config.tiers for name in tier.runtimes} | {RUNTIME}
-    found = candidates(targets=wanted, transformer=is_transformer(plan.model.proto))
+    found = candidates(targets=plan.targets, transformer=is_transformer(plan.model.proto))
     trials = [Trial(candidate, candidate.id) for candidate in found]
     shop.store("calibration")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.lab import figures, machine
-from edgewise.lab.attempt import BASELINE, RUNTIME
+from edgewise.lab.attempt import BASELINE
 from edgewise.lab.choose import choice
 from edgewise.lab.choose.choice import Choice
 from edgewise.lab.choose.pareto import front
@@ -14,7 +14,7 @@ from edgewise.lab.config import Config
 from edgewise.lab.data.interval import Floor, Interval, interval_of, margin_to_floor, verdict
 from edgewise.lab.data.metrics import Agreement
 from edgewise.lab.fleet.tiers import Tier
-from edgewise.lab.plan import Plan
+from edgewise.lab.plan import RUNTIME, Plan
 from edgewise.lab.result import CandidateRow, Claim, GoalResult, TierResult
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher

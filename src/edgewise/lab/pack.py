@@ -25,9 +25,10 @@ from edgewise.bundle.manifest import (
 )
 from edgewise.bundle.processing import pixels, postprocessor
 from edgewise.bundle.steps import Ctc, Image, PostStep, PreStep, Tokenize
-from edgewise.lab.attempt import BASELINE, RUNTIME
+from edgewise.lab.attempt import BASELINE
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.pipeline import Outcome
+from edgewise.lab.plan import RUNTIME
 from edgewise.lab.trial import Trial
 
 __all__ = ["GOLDEN_CASES", "pack"]

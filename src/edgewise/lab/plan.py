@@ -12,10 +12,12 @@ from edgewise.lab.data.metrics import Metric
 from edgewise.lab.data.splits import Splits
 from edgewise.lab.model.load import Model
 from edgewise.lab.model.load import load as load_model
+from edgewise.targets.status import status
 
-__all__ = ["Plan", "prepare"]
+__all__ = ["RUNTIME", "Plan", "prepare"]
 
 UNLABELLED = "agreement"
+RUNTIME = "onnxruntime"  # runs the original
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Plan:
     metric_name: str
     classes: int | None
     splits: Splits
+    targets: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -47,7 +50,19 @@ def prepare(config: Config) -> Plan:
                 raise InputError(f"{dataset.origin}: sample {index}: {error}") from error
     sizes = {key: getattr(config.data, key) for key in splits.NAMES}
     parts = splits.split(dataset, sizes, config.data.seed)
-    return Plan(config, model, metric, name, classes, parts, (*notes, *parts.notes))
+    able, lacking = _targets(config)
+    return Plan(config, model, metric, name, classes, parts, able, (*notes, *parts.notes, *lacking))
+
+
+def _targets(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the targets of the fleet that can be built and run here, and what the others lack.
+
+    ONNX Runtime is always among them: everything is compared with what the original answers there.
+    """
+    wanted = sorted({name for tier in config.tiers for name in tier.runtimes} | {RUNTIME})
+    missing = {name: status(name).missing for name in wanted}
+    notes = (f"{name} was not tried: {'; '.join(why)}" for name, why in missing.items() if why)
+    return tuple(name for name in wanted if name == RUNTIME or not missing[name]), tuple(notes)
 
 
 def _classes(model: Model) -> int | None:
