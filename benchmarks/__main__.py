@@ -1,4 +1,4 @@
-"""`python -m benchmarks [overhead|import|choice|demo …]`."""
+"""`python -m benchmarks [overhead|import|choice|tune|demo …]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import choice, demos, imports, overhead
+from benchmarks import choice, demos, imports, overhead, tune
 from benchmarks.method import Options
 from benchmarks.table import Result, keep, missing, show
 from edgewise.errors import EdgewiseError
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "overhead": overhead.run,
     "import": imports.run,
     "choice": choice.run,
+    "tune": tune.run,
     "demo": demos.run,
 }
 

@@ -27,7 +27,7 @@ def measure(file: str, target: str, threads: int, samples: str) -> dict[str, flo
     """Return the median ms over the samples, and the share of the machine that others took meanwhile."""
     importlib.import_module(f"edgewise.targets.{target}")  # only to silence the runtime's telemetry
     run = LOADERS[target](file, threads)
-    feeds = _read(samples)
+    feeds = read(samples)
     for one in feeds[::2]:
         run(one)
     times = []
@@ -54,7 +54,7 @@ def _share(before: tuple[float, float], after: tuple[float, float]) -> float:
     return max(0.0, after[0] - before[0]) / passed if passed else 0.0
 
 
-def _read(path: str) -> list[Feeds]:
+def read(path: str) -> list[Feeds]:
     """Read arrays named `<number>/<input>`."""
     feeds: dict[int, Feeds] = {}
     with np.load(path, allow_pickle=False) as file:
