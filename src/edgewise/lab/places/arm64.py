@@ -32,12 +32,13 @@ from edgewise.errors import InputError, ToolchainError
 from edgewise.lab import jobs
 from edgewise.lab.cache import Cache, default_folder
 from edgewise.lab.places import debian
-from edgewise.lab.places.place import Place
+from edgewise.lab.places.place import PythonPlace
 from edgewise.lab.watcher import Silent, Watcher
 
 __all__ = ["CPUS", "emulated", "install"]
 
 CPUS = ("cortex-a53", "cortex-a76")
+TARGETS = ("onnxruntime", "litert")
 INSTALL = "edgewise targets --install arm64"
 
 RELEASE, PYTHON, GLIBC = "bookworm", "3.11", 36  # glibc 2.36, which decides what wheels run
@@ -48,7 +49,7 @@ RUNTIMES = ("ai-edge-litert", "tokenizers", "pillow")  # beside the base install
 IMPORTS = "edgewise.targets.onnxruntime, onnxruntime, ai_edge_litert.interpreter, tokenizers, PIL.Image"
 
 
-def emulated(cpu: str, cache: Path | None = None) -> Place:
+def emulated(cpu: str, cache: Path | None = None) -> PythonPlace:
     """Return the place that is an ARM64 processor of this name.
 
     Raises InputError for one that is not in `CPUS`, ToolchainError with the command that installs what is missing.
@@ -173,7 +174,7 @@ def _own(store: Cache) -> Path:
     return folder
 
 
-def _place(cpu: str, folder: Path, own: Path) -> Place:
+def _place(cpu: str, folder: Path, own: Path) -> PythonPlace:
     """Return the place; Python takes modules from `own`, the wheels and its library, and from nowhere else."""
     root = folder / "root"
     command = (folder / "qemu-aarch64", "-cpu", cpu, "-L", root, root / f"usr/bin/python{PYTHON}", "-sSP")
@@ -185,10 +186,10 @@ def _place(cpu: str, folder: Path, own: Path) -> Place:
         "PYTHONWARNINGS": "ignore",  # numpy warns of divisions by zero that only the emulator sees
         "OPENBLAS_NUM_THREADS": "1",
     }
-    return Place(cpu, "linux-aarch64", tuple(map(str, command)), environment, emulated=True)
+    return PythonPlace(cpu, "linux-aarch64", tuple(map(str, command)), environment, TARGETS, emulated=True)
 
 
-def _try(place: Place) -> None:
+def _try(place: PythonPlace) -> None:
     """Import all runtimes once: it shows that they start, and leaves their compiled modules for later starts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from edgewise.lab.fleet.tiers import this_platform
 from edgewise.targets import Tensors, exchange
 from edgewise.targets.exchange import Report
 
-__all__ = ["HERE", "Executed", "Place"]
+__all__ = ["HERE", "Executed", "Place", "PythonPlace"]
 
 TIMEOUT = 1800.0
 PROBE = "edgewise.device.probe"  # never imported here: the lab and the device do not know each other
@@ -52,15 +52,15 @@ class Executed:
         return self.report.reason is None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where artifacts are executed: `python` is the command that starts Python there, in this `environment`."""
+class Place(Protocol):
+    """Where artifacts are executed: this machine, an emulated device, a browser."""
 
-    name: str
-    platform: str
-    python: tuple[str, ...]
-    environment: Mapping[str, str] = field(repr=False)
-    emulated: bool = False
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets whose artifacts can be run here; none named: any that is installed."""
 
     def run(
         self,
@@ -77,6 +77,30 @@ class Place:
         A file that does not load, a crash and a time-out are results with their reason. Raises JobError only when
         `stop` is set, InputError when the inputs cannot be handed over.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class PythonPlace:
+    """A place with a Python of its own: `python` is the command that starts it, in this `environment`."""
+
+    name: str
+    platform: str
+    python: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    targets: tuple[str, ...] = ()
+    emulated: bool = False
+
+    def run(
+        self,
+        target: str,
+        main: Path,
+        outputs: Sequence[TensorSpec],
+        inputs: Sequence[Tensors],
+        *,
+        timeout: float = TIMEOUT,
+        stop: Event | None = None,
+    ) -> Executed:
+        """Run `edgewise.device.probe` there, as `Place.run` says."""
         with tempfile.TemporaryDirectory(prefix="edgewise-place-") as name, translated(Path(name)):
             folder = Path(name)
             exchange.write(folder / "in.npz", inputs)
@@ -131,7 +155,7 @@ class Place:
         return Executed(self.name, report, answers)
 
 
-HERE = Place("here", this_platform(), (sys.executable, "-P"), os.environ)
+HERE = PythonPlace("here", this_platform(), (sys.executable, "-P"), os.environ)
 
 
 def _last_report(path: Path) -> Report | None:
