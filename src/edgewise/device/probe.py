@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from edgewise import targets
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import OK, DeviceError, EdgewiseError, InputError
+from edgewise.machine import platform_name
 from edgewise.targets import Tensors, exchange
 from edgewise.targets.exchange import Report
 
@@ -46,7 +46,7 @@ def probe(
 
     `outputs` are the original's; without them the artifact's own names and types are kept.
     """
-    report = Report(platform=f"{platform.system()}-{platform.machine()}".lower())
+    report = Report(platform=platform_name())
     answers: Answers = []
     try:
         module = targets.session(target)

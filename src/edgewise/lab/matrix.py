@@ -26,10 +26,11 @@ from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.bundle.manifest import TensorSpec, Verdict
 from edgewise.bundle.processing import Answered
 from edgewise.errors import InputError
-from edgewise.lab import jobs, machine
+from edgewise.lab import jobs
 from edgewise.lab.data.interval import Floor, Interval, interval_of, margin_to_floor, verdict
 from edgewise.lab.data.metrics import Metric
 from edgewise.lab.places.place import Executed, Place
+from edgewise.machine import cores
 from edgewise.targets import Tensors
 
 __all__ = ["Cell", "Exam", "Quality", "Subject", "cell", "cells"]
@@ -115,7 +116,7 @@ def cells(
         found[index] = cell(subject, executed, exam)
 
     jobs.side_by_side(
-        one, range(len(pairs)), at_once=machine.cores(), stop=stop, done=lambda index: done(found[index])
+        one, range(len(pairs)), at_once=cores(), stop=stop, done=lambda index: done(found[index])
     )
     return tuple(found[index] for index in range(len(pairs)))
 

@@ -57,8 +57,9 @@ def read(path: Path) -> tuple[dict[str, NDArray[Any]], ...]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for key in archive.files:
                 index, _, name = key.partition("/")
+                sample = samples.setdefault(int(index), {})
                 if name:
-                    samples.setdefault(int(index), {})[name] = archive[key]
+                    sample[name] = archive[key]
     except Exception as error:  # numpy, zipfile and zlib raise nearly anything on a damaged file
         raise InputError(f"{path} cannot be read as .npz of <sample>/<name>: {error}") from error
     if sorted(samples) != list(range(len(samples))):

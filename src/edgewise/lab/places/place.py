@@ -25,7 +25,7 @@ from edgewise.bundle.atomic import translated
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.lab import jobs
-from edgewise.lab.fleet.tiers import this_platform
+from edgewise.machine import platform_name
 from edgewise.targets import Tensors, exchange
 from edgewise.targets.exchange import Report
 
@@ -155,7 +155,7 @@ class PythonPlace:
         return Executed(self.name, report, answers)
 
 
-HERE = PythonPlace("here", this_platform(), (sys.executable, "-P"), os.environ)
+HERE = PythonPlace(platform_name(), platform_name(), (sys.executable, "-P"), os.environ)
 
 
 def _last_report(path: Path) -> Report | None:
