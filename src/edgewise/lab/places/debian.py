@@ -31,6 +31,7 @@ APT::Architecture "{1}";
 APT::Architectures {{ "{1}"; "{2}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "2";
 """
@@ -54,9 +55,8 @@ def fetch(packages: Sequence[str], folder: Path, *, release: str, foreign: str) 
     (folder / "status").touch()
     (folder / "sources.list").write_text(_sources(release))
     (folder / "apt.conf").write_text(_CONFIG.format(folder.absolute(), foreign, own) + _network())
-    environment = {"APT_CONFIG": str(folder.absolute() / "apt.conf")}
-    _said("apt-get", "--quiet", "update", environment=environment)
-    _said("apt-get", "--yes", "--quiet", "--download-only", "install", *packages, environment=environment)
+    _apt(folder, "update")
+    _apt(folder, "install", "--yes", "--download-only", *packages)
     return sorted((folder / "archives").glob("*.deb"))
 
 
@@ -103,17 +103,26 @@ def _network() -> str:
     )
 
 
-def _said(*command: str, environment: dict[str, str] | None = None) -> str:
+def _apt(folder: Path, *arguments: str) -> None:
+    """Run apt-get with the configuration in `folder`."""
+    try:
+        _said("apt-get", "--quiet", *arguments, config=folder.absolute() / "apt.conf")
+    except ToolchainError as error:
+        raise ToolchainError(f"{error}. Connect this machine to a Debian mirror and run again") from error
+
+
+def _said(*command: str, config: Path | None = None) -> str:
     """Run a command and return what it prints. Raises ToolchainError with its last error."""
     done = subprocess.run(
         command,
-        env={**os.environ, "LC_ALL": "C", **(environment or {})},
+        env=os.environ | {"LC_ALL": "C"} | ({"APT_CONFIG": str(config)} if config else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        lines = [line.removeprefix("E: ").strip() for line in done.stderr.splitlines() if line.strip()]
-        raise ToolchainError(f"{' '.join(command[:3])}: {lines[-1] if lines else 'no reason given'}")
+        lines = [line.strip().rstrip(".") for line in done.stderr.splitlines() if line.strip()]
+        errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+        raise ToolchainError(f"{command[0]} failed: {(errors or lines or ['no reason given'])[0]}")
     return done.stdout
