@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +24,7 @@ import msgspec
 from edgewise.bundle.atomic import DISK_FULL, translated
 from edgewise.errors import EdgewiseError, InputError
 
-__all__ = ["JobError", "run", "serve", "side_by_side"]
+__all__ = ["JobError", "ending", "execute", "run", "serve", "side_by_side"]
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -47,20 +47,48 @@ def run(
     with translated(scratch):
         folder = Path(tempfile.mkdtemp(dir=scratch, prefix="job-"))
         (folder / "job.json").write_bytes(msgspec.json.encode(job))
-    with (folder / "log.txt").open("wb") as log:
+    code = execute([sys.executable, "-P", "-m", module, str(folder)], folder, timeout=timeout, stop=stop)
+    return _result(folder, code, result)
+
+
+def execute(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+    stop: Event | None = None,
+) -> int:
+    """Run a command and return its exit code; what it prints goes to `out.txt` and `log.txt` in `folder`.
+
+    Its environment is this process's where none is given. Raises JobError when it takes longer than `timeout`
+    seconds or `stop` is set; it and whatever it started have ended then.
+    """
+    with (folder / "out.txt").open("wb") as out, (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(folder)],
+            command,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=out,
             stderr=log,
-            env=os.environ | {"PYTHONHASHSEED": "0"},
+            env={**(os.environ if environment is None else environment), "PYTHONHASHSEED": "0"},
             start_new_session=True,
         )
         try:
             _wait(process, timeout, stop)
         finally:
             _kill(process)
-    return _result(folder, process.returncode, result)
+    return process.returncode
+
+
+def ending(code: int, folder: Path) -> str:
+    """Say on one line how a command that `execute` ran in `folder` came to end with `code`."""
+    log = (folder / "log.txt").read_text(errors="replace")
+    lines = [line for line in log.splitlines() if line.strip()]
+    last = f": {lines[-1][:200]}" if lines else ""
+    if code < 0:
+        names = {one.value: one.name for one in signal.Signals}
+        return f"crashed with {names.get(-code, f'signal {-code}')}{last}"
+    return f"its process ended with exit code {code}{last}"
 
 
 def side_by_side(
@@ -105,11 +133,11 @@ def serve(kind: type[J], work: Callable[[J], Any]) -> None:
 def _result(folder: Path, code: int, kind: type[R]) -> R:
     path = folder / "result.json"
     if not path.exists():
-        raise JobError(_crash(code, folder / "log.txt"))
+        raise JobError(ending(code, folder))
     try:
         document = json.loads(path.read_bytes())
     except ValueError as error:  # it ended while it wrote
-        raise JobError(_crash(code, folder / "log.txt")) from error
+        raise JobError(ending(code, folder)) from error
     if "input_error" in document:
         raise InputError(document["input_error"])
     if number := document.get("disk_full"):
@@ -139,15 +167,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):  # all gone; macOS says it of a group of the dead
         with_group(process.pid, signal.SIGKILL) if with_group else process.kill()
     process.wait()
-
-
-def _crash(code: int, log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    last = f": {lines[-1][:200]}" if lines else ""
-    if code < 0:
-        names = {one.value: one.name for one in signal.Signals}
-        return f"crashed with {names.get(-code, f'signal {-code}')}{last}"
-    return f"its process ended with exit code {code}{last}"
 
 
 def _disk_full(error: BaseException | None) -> int | None:
