@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from edgewise.bundle.golden import GoldenCase
 from edgewise.bundle.manifest import SCHEMA, Artifact, Licence, Manifest, ModelEntry, TierEntry, Variant
 from edgewise.bundle.processing import postprocessor, preprocessor
 from edgewise.bundle.steps import Image, Labels, PostStep, PreStep, Tokenize
+from edgewise.machine import platform_name
 from edgewise.targets.graph import spec
 from models import INT64, model, save, tensor, tiny_mlp
 
-HERE = f"{platform.system().lower()}-{platform.machine().lower()}"
+HERE = platform_name()
 WORDS = {"[UNK]": 0, "battery": 1, "life": 2, "great": 3, "awful": 4}
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.bundle.golden import Difference
+from edgewise.bundle.manifest import Verdict
 from edgewise.lab.compress.recipe import Candidate
-from edgewise.lab.result import BuildResult, CandidateRow, Claim, GoalResult, TierResult
+from edgewise.lab.result import BuildResult, CandidateRow, Cell, Claim, GoalResult, TierResult
 from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original, WeightInt8
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
 from edgewise.targets.openvino.build import OpenVinoPtq, OpenVinoWeights
@@ -174,6 +176,42 @@ def _claim(
     )
 
 
+def _cell(
+    place: str, evidence: Evidence, difference: Difference | None, verdict: Verdict, **other: Any
+) -> Cell:
+    return Cell(
+        subject=SMALL,
+        target="onnxruntime",
+        place=place,
+        platform="linux-arm64" if place.startswith("cortex") else place,
+        runtime="1.32.0",
+        evidence=evidence,
+        loads=True,
+        runs=difference is not None,
+        verdict=verdict,
+        difference=difference,
+        **other,
+    )
+
+
+_ON_A53 = Figure(evidence=Evidence.EMULATED, unit="share", value=0.81, low=0.66, high=0.94, split="test")
+CELLS = (
+    _cell(
+        "linux-x86_64",
+        Evidence.MEASURED,
+        Difference(32, 0.016, 0.008, 0.004, 1.0),
+        "met",
+        quality=measured(0.84, "share", 0.13, "test"),
+    ),
+    _cell(
+        "cortex-a53", Evidence.EMULATED, Difference(32, 0.31, 0.12, 0.09, 0.97), "not shown", quality=_ON_A53
+    ),
+    _cell(
+        "cortex-a76", Evidence.EMULATED, None, "missed", reason="the process was ended by signal 11 <SIGSEGV>"
+    ),
+)
+
+
 def sample() -> BuildResult:
     """16 candidates of which 2 failed, three tiers, and every verdict."""
     failed = (
@@ -208,6 +246,7 @@ def sample() -> BuildResult:
             _claim(SMALL, 0.7990, (0.0021, 0.0075), 0.9937, "met"),
             _claim(DYNAMIC, 0.7937, (-0.0058, 0.0049), 0.9781, "not shown"),
         ),
+        cells=CELLS,
         headline={
             "p50": Figure(
                 evidence=Evidence.MEASURED, unit="ratio", value=0.556, low=0.541, high=0.572, on=HERE

@@ -20,8 +20,9 @@ from edgewise.bundle.processing import postprocessor
 from edgewise.errors import InputError
 from edgewise.lab.data.interval import Floor
 from edgewise.lab.data.metrics import Accuracy, Cer
-from edgewise.lab.matrix import Cell, Exam, Quality, Subject, cell, cells
+from edgewise.lab.matrix import Exam, Quality, Subject, cell, cells
 from edgewise.lab.places.place import HERE, Executed
+from edgewise.lab.result import Cell
 from edgewise.targets import Tensors
 from edgewise.targets.exchange import Report
 from edgewise.targets.graph import spec

@@ -115,6 +115,7 @@ def _result(outcome: Outcome, out: Path, state: str) -> BuildResult:
         tiers=outcome.tiers,
         claims=outcome.claims,
         headline=_headline(outcome),
+        cells=outcome.cells,
         notes=(*outcome.notes, *warnings_for(config.licence)),
         signing=state,
         profile=_profile(outcome),

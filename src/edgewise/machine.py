@@ -10,8 +10,12 @@ __all__ = ["cores", "platform_name", "processor"]
 
 
 def platform_name() -> str:
-    """Return system and architecture, for example `linux-x86_64`."""
-    return f"{platform.system().lower()}-{platform.machine().lower()}"
+    """Return system and architecture as a fleet writes them: `linux-x86_64`, `linux-arm64`, `darwin-arm64`."""
+    machine = platform.machine().lower()
+    return f"{platform.system().lower()}-{_SYNONYMS.get(machine, machine)}"
+
+
+_SYNONYMS = {"aarch64": "arm64", "amd64": "x86_64"}  # Linux and Windows have words of their own
 
 
 def cores() -> int:

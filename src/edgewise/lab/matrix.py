@@ -23,40 +23,20 @@ from numpy.typing import NDArray
 
 from edgewise.bundle import golden
 from edgewise.bundle.evidence import Evidence, Figure
-from edgewise.bundle.manifest import TensorSpec, Verdict
+from edgewise.bundle.manifest import TensorSpec
 from edgewise.bundle.processing import Answered
 from edgewise.errors import InputError
 from edgewise.lab import jobs
 from edgewise.lab.data.interval import Floor, Interval, interval_of, margin_to_floor, verdict
 from edgewise.lab.data.metrics import Metric
 from edgewise.lab.places.place import Executed, Place
+from edgewise.lab.result import Cell
 from edgewise.machine import cores
 from edgewise.targets import Tensors
 
-__all__ = ["Cell", "Exam", "Quality", "Subject", "cell", "cells"]
+__all__ = ["Exam", "Quality", "Subject", "cell", "cells"]
 
 Outputs = dict[str, NDArray[Any]]
-
-
-class Cell(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What one artifact did in one place; `evidence` is "none" where it could not be executed at all.
-
-    `difference` is from the original's answers. `verdict`: met, not shown, missed, or not assessed where nothing
-    was executed. `reason` says why it did not load, run or answer usefully.
-    """
-
-    subject: str
-    target: str
-    place: str
-    platform: str
-    runtime: str
-    evidence: Evidence
-    loads: bool
-    runs: bool
-    verdict: Verdict
-    difference: golden.Difference | None = None
-    quality: Figure | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from edgewise.lab.attempt import BASELINE
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.pipeline import Outcome
 from edgewise.lab.plan import RUNTIME
+from edgewise.lab.result import Cell
 from edgewise.lab.trial import Trial
 
 __all__ = ["GOLDEN_CASES", "pack"]
@@ -157,9 +158,16 @@ def _variant(outcome: Outcome, trial: Trial, cases: Sequence[GoldenCase]) -> Var
         precision=trial.candidate.precision,
         recipe=dict(row.recipe),
         figures=dict(row.figures) | {"quality": claim.quality, "margin": claim.margin},
-        verification=_verification(row.difference, row.operators, difference),
-        golden_tolerance=2 * difference.rms + 1e-3,
+        verification=_verification(row.difference, row.operators, difference)
+        | {"places": [_cell(cell) for cell in outcome.cells if cell.subject == trial.id]},
+        golden_tolerance=max(trial.tolerance, 2 * difference.rms + 1e-3),
     )
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        key: value for key, value in msgspec.to_builtins(cell).items() if key not in ("subject", "target")
+    }
 
 
 def _verification(

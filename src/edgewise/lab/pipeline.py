@@ -1,4 +1,4 @@
-"""The main job as a story: check → build → judge → time → choose → claim.
+"""The main job as a story: check → build → judge → time → choose → claim → execute once more, place by place.
 
 Search decides, test claims: every candidate is judged on the search split; the original and the chosen variants
 meet the test split once, at the end. Nothing here writes outside the cache and a scratch folder; `pack` and the
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.cache import Cache
-from edgewise.lab import attempt, conclude
+from edgewise.lab import attempt, conclude, prove
 from edgewise.lab.config import Config
 from edgewise.lab.plan import Plan, prepare
-from edgewise.lab.result import CandidateRow, Claim, TierResult
+from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
 from edgewise.lab.trial import Trial
 from edgewise.lab.watcher import Silent, Watcher
 from edgewise.lab.workshop import Workshop
@@ -36,6 +36,7 @@ class Outcome:
     tiers: tuple[TierResult, ...]
     claims: tuple[Claim, ...]
     shipped: tuple[Trial, ...]
+    cells: tuple[Cell, ...]
     notes: tuple[str, ...]
 
 
@@ -58,6 +59,8 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
     choices = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}
     shipped = conclude.shipped(plan, rows, trials, choices)
     claims = conclude.claim(plan, shop, baseline, shipped, watcher)
+    where, unproven = prove.places(config)
+    cells = prove.prove(plan, shop, baseline, shipped, where, watcher)
     tiers = (
         conclude.tier_result(plan, rows, trials, tier, choices[tier.name], claims) for tier in config.tiers
     )
@@ -71,5 +74,12 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
         tiers=tuple(tiers),
         claims=tuple(claims[trial.id][conclude.home(trial, choices, config)] for trial in shipped),
         shipped=shipped,
-        notes=(*conclude.floor_notes(plan, reference), *plan.notes, *notes, *conclude.cached_note(trials)),
+        cells=cells,
+        notes=(
+            *conclude.floor_notes(plan, reference),
+            *plan.notes,
+            *unproven,
+            *notes,
+            *conclude.cached_note(trials),
+        ),
     )

@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgewise.bundle.evidence import Figure
+from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.bundle.golden import Difference
 from edgewise.bundle.manifest import Verdict
 from edgewise.targets.building import Operators
 
-__all__ = ["BuildResult", "CandidateRow", "Claim", "GoalResult", "TierResult"]
+__all__ = ["BuildResult", "CandidateRow", "Cell", "Claim", "GoalResult", "TierResult"]
 
 
 class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +80,27 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
 
 
+class Cell(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What one artifact did in one place; `evidence` is "none" where it could not be executed at all.
+
+    `difference` is from the original's answers. `verdict`: met, not shown, missed, or not assessed where nothing
+    was executed. `reason` says why it did not load, run or answer usefully.
+    """
+
+    subject: str
+    target: str
+    place: str
+    platform: str
+    runtime: str
+    evidence: Evidence
+    loads: bool
+    runs: bool
+    verdict: Verdict
+    difference: Difference | None = None
+    quality: Figure | None = None
+    reason: str | None = None
+
+
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     """The whole run. `headline` holds ratios of the main choice to the original in default ONNX Runtime."""
 
@@ -99,6 +121,7 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     tiers: tuple[TierResult, ...]
     claims: tuple[Claim, ...]
     headline: dict[str, Figure]
+    cells: tuple[Cell, ...] = ()
     notes: tuple[str, ...] = ()
     signing: str = "unsigned"
     bundle: str = "bundle"

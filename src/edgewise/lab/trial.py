@@ -71,6 +71,12 @@ class Trial:
         return targets.session(self.candidate.target).EVIDENCE
 
     @property
+    def tolerance(self) -> float:
+        """How far answers may be from the original's anywhere, as rms: twice what was accepted here."""
+        difference = self.judged.measured.difference if self.judged else None
+        return 1e-3 + 2 * (difference.rms if difference else 0.0)
+
+    @property
     def artifact(self) -> Built:
         """What was built, where that is known to have gone well."""
         assert self.built is not None

@@ -25,7 +25,7 @@ __all__ = ["Report", "read", "write"]
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How far an artifact got in one process: `reason` says why it got no further, and is None when it did.
 
-    `platform` is where, as "linux-aarch64"; `runtime` the runtime's version. `evidence` is "none" until that
+    `platform` is where, as "linux-arm64"; `runtime` the runtime's version. `evidence` is "none" until that
     runtime was found there, and then what running in it shows. `answered` counts samples.
     """
 

@@ -125,7 +125,7 @@ def _place(cpu: str, folder: Path) -> PythonPlace:
         "PYTHONWARNINGS": "ignore",  # numpy warns of divisions by zero that only the emulator sees
         "OPENBLAS_NUM_THREADS": "1",
     }
-    return PythonPlace(cpu, "linux-aarch64", tuple(map(str, command)), environment, TARGETS, emulated=True)
+    return PythonPlace(cpu, "linux-arm64", tuple(map(str, command)), environment, TARGETS, emulated=True)
 
 
 def _try(place: PythonPlace) -> None:
