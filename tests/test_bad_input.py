@@ -302,8 +302,9 @@ def test_no_room_in_the_cache_stops_the_build_and_names_it(
 def test_no_room_for_the_output_names_it_and_leaves_nothing(
     project: Project, command: Command, tidy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(descriptor: int) -> None:
+        if tidy in Path(f"/proc/self/fd/{descriptor}").readlink().parents:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     said = command("build", project.config, "-o", tidy / "out")
