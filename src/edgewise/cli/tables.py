@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,16 +11,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from edgewise.lab.profile import Profile
+from edgewise.bundle.evidence import Evidence
+from edgewise.lab.profile import Profile, Support
 from edgewise.lab.result import BuildResult, CandidateRow
 from edgewise.report import format as fmt
 from edgewise.report.view import floor_word
 from edgewise.report.words import opening
+from edgewise.targets.placement import CPU
 
 if TYPE_CHECKING:
     from edgewise.facade import Build
 
-__all__ = ["as_document", "cells", "inspection", "outcome"]
+__all__ = ["as_document", "cells", "inspection", "outcome", "placed"]
 
 
 def as_document(built: Build) -> bytes:
@@ -69,6 +72,46 @@ def inspection(found: Profile) -> None:
             click.echo(f"{title} {spec.name}: {spec.dtype} {msgspec.to_builtins(spec.shape)}")
     for assumption in found.assumptions:
         click.echo(f"assumed: {assumption}")
+
+
+def placed(found: Sequence[Support]) -> None:
+    """Print what each accelerator takes, then what it does not take and why."""
+    if not found:
+        return
+    table = _table(
+        "target", "accelerator", "operators on it", "MACs on it", "partitions", "on the CPU", "unsupported"
+    )
+    for answer in found:
+        table.add_row(*_taken(answer))
+    _print(table)
+    for answer in found:
+        for line in _reasons(answer):
+            click.echo(line)
+
+
+def _taken(answer: Support) -> tuple[str, ...]:
+    if answer.evidence is Evidence.NONE:
+        return answer.target, *answer.notes
+    name = ", ".join([answer.accelerator, *(f"{dim} = {size}" for dim, size in answer.sizes.items())])
+    on = ("–", "–", "–")
+    if answer.accelerator != CPU:
+        share = f"{answer.on} of {answer.operators} ({fmt.percent(answer.on / max(answer.operators, 1))})"
+        on = (share, fmt.percent(answer.macs_on / max(answer.macs, 1)), str(answer.partitions))
+    return answer.target, name, *on, str(answer.cpu), str(answer.unsupported)
+
+
+def _reasons(answer: Support) -> Iterator[str]:
+    """Yield the heading, what is not on the accelerator by reason, the notes and the source."""
+    if answer.evidence is Evidence.NONE:
+        return
+    name = ", ".join([answer.accelerator, *(f"{dim} = {size}" for dim, size in answer.sizes.items())])
+    yield f"{answer.target}, {name} ({answer.evidence}: {answer.source})"
+    for gap in answer.gaps:
+        where = "on the CPU" if gap.where == "cpu" else gap.where
+        ops = ", ".join(f"{count} {op}" for op, count in gap.ops.items())
+        yield f"  {where}, {gap.why}: {ops}"
+    for note in answer.notes:
+        yield f"  note: {note}"
 
 
 def _evidence(result: BuildResult) -> str:

@@ -21,8 +21,19 @@ from edgewise.errors import InputError
 
 if TYPE_CHECKING:
     from edgewise.targets.building import BuildModule
+    from edgewise.targets.placement import SupportModule
 
-__all__ = ["Session", "SessionModule", "Settings", "Tensors", "builder", "chosen", "names", "session"]
+__all__ = [
+    "Session",
+    "SessionModule",
+    "Settings",
+    "Tensors",
+    "builder",
+    "chosen",
+    "names",
+    "session",
+    "support",
+]
 
 GROUP = "edgewise.targets"
 Tensors = Mapping[str, NDArray[Any]]
@@ -95,6 +106,17 @@ def session(name: str) -> SessionModule:
 def builder(name: str) -> BuildModule:
     """Return a target's lab side. Raises InputError for a name nobody registered."""
     module: BuildModule = _module(name, "build")
+    return module
+
+
+def support(name: str) -> SupportModule | None:
+    """Return what a target says of its operators, None where it declares nothing. Raises InputError like `builder`."""
+    try:
+        module: SupportModule = _module(name, "support")
+    except ModuleNotFoundError as error:
+        if not str(error.name).endswith(".support"):
+            raise
+        return None
     return module
 
 

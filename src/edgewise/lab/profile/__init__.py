@@ -1,6 +1,10 @@
-"""What one run of a model costs, read from its file: MACs by kind, parameters, activations, operators."""
+"""What one run of a model costs, read from its file: MACs by kind, parameters, activations, operators.
+
+`support` says which of its operators a target's accelerators take, before anything is built.
+"""
 
 from edgewise.lab.profile.inspection import profile
 from edgewise.lab.profile.result import KINDS, Kind, Layer, Profile
+from edgewise.lab.profile.support import Gap, Support, support
 
-__all__ = ["KINDS", "Kind", "Layer", "Profile", "profile"]
+__all__ = ["KINDS", "Gap", "Kind", "Layer", "Profile", "Support", "profile", "support"]

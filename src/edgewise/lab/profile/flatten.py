@@ -18,7 +18,7 @@ from edgewise.lab.model.runtime import reason
 from edgewise.lab.profile.weights import stored
 from edgewise.targets.graph import bodies, nodes
 
-__all__ = ["Flat", "flatten"]
+__all__ = ["Flat", "flatten", "inlined"]
 
 # Bytes by which one branch must outweigh the other to be "the heavier": below it are axes and shapes.
 _HEAVY = 1024
@@ -39,7 +39,7 @@ def flatten(proto: onnx.ModelProto, decide: Decide) -> Flat:
 
     `proto` is not changed; it is returned as it is when there is nothing to do.
     """
-    proto = _inlined(proto)
+    proto = inlined(proto)
     notes: list[str] = []
     followed = 0
     while ifs := [node for node in proto.graph.node if node.op_type == "If"]:
@@ -73,7 +73,8 @@ def _without_ifs(proto: onnx.ModelProto, branches: Mapping[str, str | None]) -> 
     return flat
 
 
-def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
+def inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `proto` with its local functions replaced by their bodies. Raises InputError where that fails."""
     if not proto.functions:
         return proto
     try:
