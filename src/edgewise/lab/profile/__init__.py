@@ -5,6 +5,6 @@
 
 from edgewise.lab.profile.inspection import profile
 from edgewise.lab.profile.result import KINDS, Kind, Layer, Profile
-from edgewise.lab.profile.support import Gap, Support, support
+from edgewise.lab.profile.accelerators import Gap, Support, support
 
 __all__ = ["KINDS", "Gap", "Kind", "Layer", "Profile", "Support", "profile", "support"]
