@@ -42,9 +42,7 @@ def partitionings(model: onnx.ModelProto) -> Iterator[Partitioning]:
     placements = []
     for operator in operators(model):
         why = _refused(operator, registry.kernels.get(f"{operator.domain}.{operator.node.op_type}", []))
-        placements.append(
-            Placement(operator.node.name, operator.type, "cpu" if why else "accelerator", why)
-        )
+        placements.append(Placement(operator.node.name, operator.type, "cpu" if why else "accelerator", why))
     on = {placement.name for placement in placements if placement.where == "accelerator"}
     yield Partitioning(
         accelerator="WebGPU",
