@@ -14,7 +14,7 @@ from edgewise.errors import INTERRUPTED, EdgewiseError, InputError, ToolchainErr
 
 __all__ = ["cli", "main"]
 
-VERBS = ("init", "inspect", "targets", "build", "run", "verify", "tune", "demo")
+VERBS = ("init", "inspect", "targets", "build", "run", "verify", "tune", "export", "demo")
 
 
 class Verbs(click.Group):
