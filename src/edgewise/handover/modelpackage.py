@@ -74,8 +74,8 @@ def opened(selection: Selection, folder: Path) -> str:
         names = [port.feature for port in selection.outputs]
         answers = [dict(zip(names, session.run(names, case.inputs), strict=True)) for case in cases]
     except Exception as error:
-        words = " ".join(str(error).split())[:200]
-        raise ToolchainError(f"onnxruntime {version} does not open the package: {words}") from error
+        words = re.sub(r"/onnxruntime_src/\S+ .*?[)>] (?=[A-Z])", "", " ".join(str(error).split()))
+        raise ToolchainError(f"onnxruntime {version} does not open the package: {words[:200]}") from error
     found = golden.compare([case.outputs for case in cases], answers)
     if not found.rms <= selection.variant.golden_tolerance:
         raise ToolchainError(
