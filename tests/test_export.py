@@ -269,6 +269,11 @@ def test_python_gets_the_part_of_the_bundle_that_its_tier_needs(tmp_path: Path) 
         assert model("awful").value == "negative"
 
 
+def test_a_page_is_told_under_which_name_the_engine_is_imported(tmp_path: Path) -> None:
+    out, _ = handed(text(tmp_path, "web"), tmp_path)
+    assert '"imports": {"onnxruntime-web/wasm":' in (out / "README.md").read_text()
+
+
 def test_a_browser_gets_the_client_or_is_told_that_it_is_missing(tmp_path: Path) -> None:
     _, done = handed(text(tmp_path, "web"), tmp_path)
     told = any("lacks its client for browsers" in note for note in done.notes)

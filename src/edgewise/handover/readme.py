@@ -27,6 +27,7 @@ def readme(selection: Selection, files: Mapping[str, str], lints: Sequence[Lint]
         *_steps("After the model", selection.model.post),
         "## Check it",
         _check(selection, files),
+        *(_page(selection) if "predict.mjs" in files else ()),
         *_play(lints),
     ]
     return "\n\n".join(parts) + "\n"
@@ -114,6 +115,20 @@ def _check(selection: Selection, files: Mapping[str, str]) -> str:
         "what the build verified when, over all of them, the root mean square of its differences is at most "
         f"{selection.variant.golden_tolerance:g} of that of the answers."
     )
+
+
+def _page(selection: Selection) -> Iterator[str]:
+    engine = "@litertjs/core" if selection.artifact.format == "tflite" else "onnxruntime-web"
+    yield "## In a page"
+    yield (
+        f"The page brings the engine, the npm package {engine}, under the name by which edgewise's client imports it: "
+        "with a bundler, or by an import map before the first module:"
+    )
+    names = {
+        "onnxruntime-web": '"onnxruntime-web/wasm": "/onnxruntime-web/dist/ort.wasm.min.mjs"',
+        "@litertjs/core": '"@litertjs/core": "/@litertjs/core/dist/index.js"',
+    }
+    yield f'```html\n<script type="importmap">{{"imports": {{{names[engine]}}}}}</script>\n```'
 
 
 def _play(lints: Sequence[Lint]) -> Iterator[str]:
