@@ -126,7 +126,8 @@ def _page(selection: Selection) -> Iterator[str]:
     )
     names = {
         "onnxruntime-web": '"onnxruntime-web/wasm": "/onnxruntime-web/dist/ort.wasm.min.mjs"',
-        "@litertjs/core": '"@litertjs/core": "/@litertjs/core/dist/index.js"',
+        "@litertjs/core": '"@litertjs/core": "/@litertjs/core/dist/index.js", '
+        '"@litertjs/wasm-utils": "/@litertjs/wasm-utils/dist/index.js"',
     }
     yield f'```html\n<script type="importmap">{{"imports": {{{names[engine]}}}}}</script>\n```'
 
