@@ -24,6 +24,7 @@ from edgewise.lab.model.load import load
 from edgewise.lab.profile import Support, support
 from edgewise.lab.profile.accelerators import _graphs
 from edgewise.targets.browser import webgpu
+from edgewise.targets.onnxruntime import support as onnxruntime_support
 from edgewise.targets.onnxruntime.caveats import holds, sentences
 from edgewise.targets.onnxruntime.support import PROVIDERS
 from edgewise.targets.onnxruntime.tables import FOLDER, Rules, judge, read
@@ -270,6 +271,13 @@ def test_an_operator_that_a_runtime_does_not_know_is_unsupported(target: str, tm
     assert [gap.ops for gap in found.gaps] == [{"my.ops.Frob": 1}]
 
 
+def test_a_type_that_onnx_runtime_refuses_is_named() -> None:
+    proto = model([node("Add", "x n")], [tensor("x", [2]), tensor("n", [2], INT64)], [tensor("y", [2])])
+    found = next(iter(onnxruntime_support.partitionings(proto)))
+    assert [(place.op, place.where) for place in found.placements] == [("Add", "unsupported")]
+    assert "no session of the whole model opens" in found.notes[0]
+
+
 def test_what_neither_accelerator_nor_cpu_runs_is_unsupported(tmp_path: Path) -> None:
     found = answers(unknown(), tmp_path, "onnxruntime")[COREML, False]
     assert found.unsupported == 1
@@ -392,6 +400,11 @@ def test_inspect_as_json_has_the_answers(command: Command, tmp_path: Path) -> No
 def test_inspect_without_a_target_says_nothing_of_support(command: Command, tmp_path: Path) -> None:
     path = save(models.tiny_cnn(), tmp_path / "m.onnx")
     assert "support" not in json.loads(command("inspect", path, "--json").out)
+
+
+def test_a_model_is_not_prepared_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgewise.lab.profile.accelerators.fold", None)
+    assert support(load(save(models.tiny_mlp(), tmp_path / "m.onnx")), []) == ()
 
 
 def test_inspect_refuses_an_unknown_target(command: Command, tmp_path: Path) -> None:

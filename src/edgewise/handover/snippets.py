@@ -38,46 +38,11 @@ _TEMPLATES: dict[tuple[Language, str], str] = {
     ("javascript", "onnx"): "bundle.mjs",
     ("javascript", "tflite"): "bundle.mjs",
 }
-_RESERVED = frozenset(
-    [
-        "as",
-        "break",
-        "case",
-        "class",
-        "continue",
-        "default",
-        "do",
-        "else",
-        "false",
-        "for",
-        "fun",
-        "func",
-        "if",
-        "import",
-        "in",
-        "init",
-        "is",
-        "let",
-        "null",
-        "nil",
-        "object",
-        "package",
-        "return",
-        "self",
-        "super",
-        "switch",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "typealias",
-        "val",
-        "var",
-        "when",
-        "where",
-        "while",
-    ]
-)
+_RESERVED = frozenset([
+    "as", "break", "case", "class", "continue", "default", "do", "else", "false", "for", "fun", "func",
+    "if", "import", "in", "init", "is", "let", "null", "nil", "object", "package", "return", "self",
+    "super", "switch", "this", "throw", "true", "try", "typealias", "val", "var", "when", "where", "while",
+])  # fmt: skip
 """Words that are no names in Swift or Kotlin."""
 
 
@@ -155,8 +120,8 @@ def _words(port: Port, style: Style, language: Language, name: str = "") -> dict
     words = {
         "name": name,
         "dtype": port.feature_dtype,
-        "port": _quoted(port.name),
-        "feature": _quoted(port.feature),
+        "port": _quoted(port.name, language),
+        "feature": _quoted(port.feature, language),
         "sizes": f"[{', '.join(sizes)}]",
         "listed": ", ".join(sizes),
         **style.types[port.feature_dtype],
@@ -177,8 +142,9 @@ def _named(ports: Iterable[Port]) -> Iterator[tuple[str, Port]]:
         yield name, port
 
 
-def _quoted(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False).replace("$", "\\$")
+def _quoted(name: str, language: Language) -> str:
+    quoted = json.dumps(name, ensure_ascii=False)
+    return quoted.replace("$", "\\$") if language == "kotlin" else quoted
 
 
 def _lines(indent: int, between: str, lines: Iterable[str]) -> str:

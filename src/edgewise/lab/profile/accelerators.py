@@ -77,6 +77,8 @@ def support(model: Model, names: Iterable[str], dims: Mapping[str, int] | None =
     one entry that says so. Raises InputError for a target nobody registered and for models of 2 GB and more.
     """
     declared = {name: targets.support(name) for name in names}
+    if not declared:
+        return ()
     if model.size >= PROTOBUF_LIMIT:
         raise InputError(f"{model.path} has 2 GB or more: operator support is not looked up for such models")
     graphs = tuple(_graphs(model, dict(dims or {})))

@@ -37,8 +37,9 @@ _INTEGERS = frozenset({onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.Tens
 def partitionings(model: onnx.ModelProto) -> Iterator[Partitioning]:
     """Place the operators on the CPU, then by the tables of Core ML's two formats and of NNAPI."""
     found = tuple(operators(model))
-    missing = _missing(model, found)
-    yield _cpu(found, missing)
+    said = _refusal(model)
+    missing = _missing(found, said)
+    yield _cpu(found, missing, said)
     for name, rules in PROVIDERS.items():
         yield provider(name, rules, model, missing)
 
@@ -48,7 +49,7 @@ def provider(
 ) -> Partitioning:
     """Place the operators of `model` by one provider's table; `missing` are nodes that the CPU can't run either."""
     found = tuple(operators(model))
-    missing = _missing(model, found) if missing is None else missing
+    missing = _missing(found, _refusal(model)) if missing is None else missing
     table = read(rules.table)
     verdicts = [(operator, judge(operator, table, rules)) for operator in found]
     on = {operator.node.name for operator, verdict in verdicts if not verdict.why}
@@ -78,9 +79,9 @@ def _notes(verdicts: Sequence[tuple[Operator, Verdict]]) -> Iterator[str]:
         yield f"of those on it, {whole} take integers: the table names no types, and the provider refuses some"
 
 
-def _cpu(found: Sequence[Operator], missing: Collection[str]) -> Partitioning:
+def _cpu(found: Sequence[Operator], missing: Collection[str], said: str) -> Partitioning:
     version = _onnxruntime().__version__
-    why = f"no kernel for it in onnxruntime {version}"
+    why = f"onnxruntime {version} does not run it"
     return Partitioning(
         accelerator=CPU,
         evidence=Evidence.COMPILED,
@@ -92,19 +93,26 @@ def _cpu(found: Sequence[Operator], missing: Collection[str]) -> Partitioning:
             for op in found
         ),
         partitions=0,
+        notes=(f"no session of the whole model opens: {said}",) if said else (),
     )
 
 
-def _missing(model: onnx.ModelProto, found: Sequence[Operator]) -> frozenset[str]:
-    """Return the nodes that ONNX Runtime can't run on the CPU: it names one, its kernels tell the others."""
+def _missing(found: Sequence[Operator], said: str) -> frozenset[str]:
+    """Return the nodes that can't run on the CPU: ONNX Runtime's refusal names one, its kernels tell the others."""
+    if not said:
+        return frozenset()
+    kernels = _kernels()
+    named = re.findall(r"(?:with name '|in node \()([^')]*)", said)
+    return frozenset(named) | {op.node.name for op in found if not _implemented(op, kernels)}
+
+
+def _refusal(model: onnx.ModelProto) -> str:
+    """Return why ONNX Runtime opens no session of `model`, empty where it does."""
     try:
         _open(model)
     except Exception as error:  # noqa: BLE001 - the binding raises plain subclasses of Exception
-        named = set(re.findall(r"with name '([^']*)'", str(error)))
-        kernels = _kernels()
-        named |= {op.node.name for op in found if not _implemented(op, kernels)}
-        return frozenset(named)
-    return frozenset()
+        return " ".join(str(error).split())[:200]
+    return ""
 
 
 def _open(model: onnx.ModelProto) -> None:

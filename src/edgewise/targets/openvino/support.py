@@ -45,8 +45,9 @@ def partitionings(model: onnx.ModelProto) -> Iterator[Partitioning]:
             read = core.read_model(str(path))
         except Exception as error:  # noqa: BLE001 - OpenVINO raises RuntimeError for everything
             refused = dict(_unconverted(found, str(error)))
+            note = f"{_UNREAD}: {str(error).strip().splitlines()[-1][:200]}"
             for device in sorted(core.available_devices):
-                yield _partitioning(model, found, device, refused, (_UNREAD,))
+                yield _partitioning(model, found, device, refused, (note,))
             return
         for device in sorted(core.available_devices):
             refused = dict(_left(found, read, core.query_model(read, device), device))
