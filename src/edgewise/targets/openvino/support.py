@@ -27,9 +27,7 @@ _FAILED = re.compile(
     r"^-- (?P<kind>\S+)-\d+ with a message:\n(?P<log>.*?)(?=\n\n|\Z)", re.MULTILINE | re.DOTALL
 )
 _NODE = re.compile(r"<Node\(\w+\): (?P<tensor>[^>]*)>")
-_UNREAD = (
-    "OpenVINO cannot read this model: nothing of it runs there until the unsupported operators are replaced"
-)
+_UNREAD = "OpenVINO cannot read this model, so nothing of it runs there"
 
 Refused = Mapping[str, str]
 """Node → why it is not taken."""
