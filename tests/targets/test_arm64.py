@@ -19,6 +19,7 @@ import pytest
 
 import bundles
 import guarded
+from conftest import Command
 from edgewise.bundle import golden
 from edgewise.bundle.evidence import Evidence
 from edgewise.cache import default_folder
@@ -62,6 +63,12 @@ def one() -> PythonPlace:
     return arm64.emulated(arm64.CPUS[0])
 
 
+def test_the_command_that_is_named_where_it_is_missing_installs_it(command: Command) -> None:
+    said = command("targets", "--install", "arm64")
+    assert (said.code, said.err) == (0, "")
+    assert Path(said.out.removeprefix("arm64: ").strip(), "pins.json").is_file()
+
+
 def images() -> list[Tensors]:
     return [{"image": normal(seed, 1, 3, 8, 8)} for seed in range(SAMPLES)]
 
@@ -90,7 +97,7 @@ def test_an_artifact_answers_on_arm64_as_here(
     there = place.run("onnxruntime", main, outputs, inputs)
     here = HERE.run("onnxruntime", main, outputs, inputs)
     assert there.report.reason is None
-    assert (there.report.platform, there.report.evidence) == ("linux-aarch64", Evidence.EMULATED)
+    assert (there.report.platform, there.report.evidence) == ("linux-arm64", Evidence.EMULATED)
     assert there.report.runtime == onnxruntime.__version__
     difference = golden.compare(here.answers, there.answers)
     assert difference.cases == SAMPLES
