@@ -20,6 +20,7 @@ import pytest
 import bundles
 import guarded
 from conftest import Command
+from edgewise import targets
 from edgewise.bundle import golden
 from edgewise.bundle.evidence import Evidence
 from edgewise.cache import default_folder
@@ -32,6 +33,7 @@ from edgewise.targets import Tensors
 from edgewise.targets.building import Method, Original
 from edgewise.targets.graph import spec
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
+from edgewise.targets.status import install
 from models import normal, save, tiny_cnn, tiny_mlp, tiny_transformer
 
 pytestmark = [
@@ -103,6 +105,29 @@ def test_an_artifact_answers_on_arm64_as_here(
     assert difference.cases == SAMPLES
     assert difference.max_rel <= 1e-5
     assert difference.agreement == 1
+
+
+@pytest.mark.parametrize(
+    ("proto", "inputs"),
+    [
+        pytest.param(tiny_cnn(), images(), id="cnn"),
+        pytest.param(tiny_transformer(), texts(), id="transformer of any length"),
+    ],
+)
+@pytest.mark.skipif("litert" not in targets.names(), reason="this edgewise has no LiteRT")
+def test_a_litert_file_answers_on_arm64_as_here(
+    proto: onnx.ModelProto, inputs: list[Tensors], place: PythonPlace, tmp_path: Path
+) -> None:
+    install("litert")
+    source = save(proto, tmp_path / "source.onnx")
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    main = build(Candidate(Original(), "litert"), source, inputs[:8], folder).files["model.tflite"]
+    outputs = [spec(output) for output in proto.graph.output]
+    there, here = (where.run("litert", main, outputs, inputs) for where in (place, HERE))
+    assert (there.report.reason, there.report.evidence) == (None, Evidence.EMULATED)
+    assert there.report.runtime == here.report.runtime
+    assert golden.compare(here.answers, there.answers).max_rel <= 1e-5
 
 
 def test_the_processor_is_the_one_that_was_named() -> None:
