@@ -48,7 +48,7 @@ def exam(judged: Quality | None = None) -> Exam:
 
 
 def executed(answers: Sequence[Outputs], **told: Any) -> Executed:
-    report = Report(platform="linux-aarch64", runtime="1.0", evidence=Evidence.EMULATED, loads=True)
+    report = Report(platform="linux-arm64", runtime="1.0", evidence=Evidence.EMULATED, loads=True)
     return Executed("cortex-a53", msgspec.structs.replace(report, **told), tuple(answers))
 
 
@@ -102,7 +102,7 @@ def test_quality_that_is_lost_is_missed_with_its_interval() -> None:
     assert found.quality.value == 0.5
     assert found.quality.low is not None
     assert 0.3 < found.quality.low < 0.5
-    assert (found.quality.evidence, found.quality.on) == (Evidence.EMULATED, "cortex-a53, linux-aarch64")
+    assert (found.quality.evidence, found.quality.on) == (Evidence.EMULATED, "cortex-a53, linux-arm64")
 
 
 def test_a_crash_is_missed_with_its_reason() -> None:

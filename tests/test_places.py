@@ -20,7 +20,7 @@ from edgewise.targets.graph import spec
 from models import normal, save, tiny_mlp
 
 INPUTS = [{"x": normal(seed, 1, 8)} for seed in range(3)]
-TOLD = '{"platform":"linux-aarch64","runtime":"1.0","evidence":"measured","loads":true}'
+TOLD = '{"platform":"linux-arm64","runtime":"1.0","evidence":"measured","loads":true}'
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def mlp(tmp_path: Path) -> Path:
 
 def shell(script: str, *, emulated: bool = True) -> PythonPlace:
     """A place whose Python is a shell script."""
-    return PythonPlace("odd", "linux-aarch64", ("/bin/sh", "-c", script), {}, emulated=emulated)
+    return PythonPlace("odd", "linux-arm64", ("/bin/sh", "-c", script), {}, emulated=emulated)
 
 
 def test_an_artifact_runs_here_in_a_process_of_its_own(mlp: Path) -> None:
@@ -56,7 +56,7 @@ def test_what_an_emulator_ran_is_called_emulated(mlp: Path) -> None:
 def test_what_an_emulator_could_not_run_has_no_evidence(mlp: Path) -> None:
     executed = shell("echo 'no such emulator' >&2; exit 1").run("onnxruntime", mlp, (), INPUTS)
     assert (executed.runs, executed.answers, executed.report.loads) == (False, (), False)
-    assert (executed.report.evidence, executed.report.platform) == (Evidence.NONE, "linux-aarch64")
+    assert (executed.report.evidence, executed.report.platform) == (Evidence.NONE, "linux-arm64")
     assert executed.report.reason == "its process ended with exit code 1: no such emulator"
 
 

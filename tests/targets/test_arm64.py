@@ -19,6 +19,8 @@ import pytest
 
 import bundles
 import guarded
+from conftest import Command
+from edgewise import targets
 from edgewise.bundle import golden
 from edgewise.bundle.evidence import Evidence
 from edgewise.cache import default_folder
@@ -31,6 +33,7 @@ from edgewise.targets import Tensors
 from edgewise.targets.building import Method, Original
 from edgewise.targets.graph import spec
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
+from edgewise.targets.status import install
 from models import normal, save, tiny_cnn, tiny_mlp, tiny_transformer
 
 pytestmark = [
@@ -62,6 +65,12 @@ def one() -> PythonPlace:
     return arm64.emulated(arm64.CPUS[0])
 
 
+def test_the_command_that_is_named_where_it_is_missing_installs_it(command: Command) -> None:
+    said = command("targets", "--install", "arm64")
+    assert (said.code, said.err) == (0, "")
+    assert Path(said.out.removeprefix("arm64: ").strip(), "pins.json").is_file()
+
+
 def images() -> list[Tensors]:
     return [{"image": normal(seed, 1, 3, 8, 8)} for seed in range(SAMPLES)]
 
@@ -90,12 +99,35 @@ def test_an_artifact_answers_on_arm64_as_here(
     there = place.run("onnxruntime", main, outputs, inputs)
     here = HERE.run("onnxruntime", main, outputs, inputs)
     assert there.report.reason is None
-    assert (there.report.platform, there.report.evidence) == ("linux-aarch64", Evidence.EMULATED)
+    assert (there.report.platform, there.report.evidence) == ("linux-arm64", Evidence.EMULATED)
     assert there.report.runtime == onnxruntime.__version__
     difference = golden.compare(here.answers, there.answers)
     assert difference.cases == SAMPLES
     assert difference.max_rel <= 1e-5
     assert difference.agreement == 1
+
+
+@pytest.mark.parametrize(
+    ("proto", "inputs"),
+    [
+        pytest.param(tiny_cnn(), images(), id="cnn"),
+        pytest.param(tiny_transformer(), texts(), id="transformer of any length"),
+    ],
+)
+@pytest.mark.skipif("litert" not in targets.names(), reason="this edgewise has no LiteRT")
+def test_a_litert_file_answers_on_arm64_as_here(
+    proto: onnx.ModelProto, inputs: list[Tensors], place: PythonPlace, tmp_path: Path
+) -> None:
+    install("litert")
+    source = save(proto, tmp_path / "source.onnx")
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    main = build(Candidate(Original(), "litert"), source, inputs[:8], folder).files["model.tflite"]
+    outputs = [spec(output) for output in proto.graph.output]
+    there, here = (where.run("litert", main, outputs, inputs) for where in (place, HERE))
+    assert (there.report.reason, there.report.evidence) == (None, Evidence.EMULATED)
+    assert there.report.runtime == here.report.runtime
+    assert golden.compare(here.answers, there.answers).max_rel <= 1e-5
 
 
 def test_the_processor_is_the_one_that_was_named() -> None:

@@ -11,13 +11,16 @@ from edgewise.targets.status import Status, install, status
 
 @click.command()
 @click.option(
-    "--install", "wanted", metavar="NAME", help="Make the toolchain of a target that pip cannot install."
+    "--install",
+    "wanted",
+    metavar="NAME",
+    help="Make the toolchain of a target that pip cannot install, or arm64: the emulation of ARM processors.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(wanted: str | None, *, as_json: bool) -> None:
     """List the targets: installed or missing, precisions, and the evidence each can give here."""
     if wanted:
-        click.echo(f"{wanted}: {install(wanted)}")
+        click.echo(f"{wanted}: {_install(wanted)}")
         return
     found = [status(name) for name in targets.names()]
     if as_json:
@@ -25,6 +28,15 @@ def command(wanted: str | None, *, as_json: bool) -> None:
     else:
         for one in found:
             _print(one)
+
+
+def _install(name: str) -> str:
+    """Make what a target needs, or the emulation in which targets are run: it belongs to none of them."""
+    if name == "arm64":
+        from edgewise.lab.places import arm64
+
+        return str(arm64.toolchain().install())
+    return install(name)
 
 
 def _print(one: Status) -> None:
