@@ -10,6 +10,7 @@ from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.bundle.golden import Difference
 from edgewise.bundle.manifest import Verdict
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.profile.accelerators import Gap, Support
 from edgewise.lab.result import BuildResult, CandidateRow, Cell, Claim, GoalResult, TierResult
 from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original, WeightInt8
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
@@ -212,6 +213,22 @@ CELLS = (
 )
 
 
+NNAPI = Support(
+    target="onnxruntime",
+    accelerator="NNAPI provider",
+    evidence=Evidence.PUBLISHED,
+    source="onnxruntime 1.32.0, nnapi_supported_ops.md (MIT)",
+    sizes={"batch": 1, "tokens": 128},
+    operators=230,
+    on=208,
+    cpu=22,
+    macs=1_400_000_000,
+    macs_on=1_400_000_000,
+    partitions=21,
+    gaps=(Gap(where="cpu", why="not in the table", ops={"LayerNormalization": 13, "Erf": 6}, macs=0),),
+)
+
+
 def sample() -> BuildResult:
     """16 candidates of which 2 failed, three tiers, and every verdict."""
     failed = (
@@ -247,6 +264,7 @@ def sample() -> BuildResult:
             _claim(DYNAMIC, 0.7937, (-0.0058, 0.0049), 0.9781, "not shown"),
         ),
         cells=CELLS,
+        support=(NNAPI,),
         headline={
             "p50": Figure(
                 evidence=Evidence.MEASURED, unit="ratio", value=0.556, low=0.541, high=0.572, on=HERE

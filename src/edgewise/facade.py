@@ -27,9 +27,11 @@ from edgewise.lab import figures, machine
 from edgewise.lab.attempt import BASELINE
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run
-from edgewise.lab.profile import profile
+from edgewise.lab.profile import Support, profile, support
 from edgewise.lab.result import BuildResult
 from edgewise.lab.watcher import Watcher
+from edgewise.targets.graph import PROTOBUF_LIMIT
+from edgewise.targets.placement import CPU
 
 __all__ = ["Build", "build"]
 
@@ -119,6 +121,7 @@ def _result(outcome: Outcome, out: Path, state: str) -> BuildResult:
         notes=(*outcome.notes, *warnings_for(config.licence)),
         signing=state,
         profile=_profile(outcome),
+        support=_support(outcome),
     )
 
 
@@ -127,6 +130,14 @@ def _profile(outcome: Outcome) -> dict[str, Any]:
     plan = outcome.plan
     found = profile(plan.model, feeds=dict(plan.splits.search[0].inputs))
     return {k: v for k, v in msgspec.to_builtins(found).items() if k not in ("layers", "inputs", "outputs")}
+
+
+def _support(outcome: Outcome) -> tuple[Support, ...]:
+    """Return what the accelerators of the fleet's targets would take of the model; of 2 GB and more, nothing is known."""
+    plan = outcome.plan
+    if plan.model.size >= PROTOBUF_LIMIT:
+        return ()
+    return tuple(one for one in support(plan.model, plan.targets) if one.accelerator not in ("", CPU))
 
 
 def _headline(outcome: Outcome) -> dict[str, Figure]:

@@ -9,6 +9,7 @@ import msgspec
 from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.bundle.golden import Difference
 from edgewise.bundle.manifest import Verdict
+from edgewise.lab.profile.accelerators import Support
 from edgewise.targets.building import Operators
 
 __all__ = ["BuildResult", "CandidateRow", "Cell", "Claim", "GoalResult", "TierResult"]
@@ -126,6 +127,7 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     signing: str = "unsigned"
     bundle: str = "bundle"
     profile: dict[str, Any] = {}
+    support: tuple[Support, ...] = ()
     example: dict[str, str] | None = None
 
     def row(self, candidate: str) -> CandidateRow:
