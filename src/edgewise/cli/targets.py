@@ -6,7 +6,10 @@ import click
 import msgspec
 
 from edgewise import targets
+from edgewise.errors import EdgewiseError
 from edgewise.targets.status import Status, install, status
+
+ARM64 = "arm64"  # not a target but a place, where several targets' artifacts are executed
 
 
 @click.command()
@@ -25,18 +28,29 @@ def command(wanted: str | None, *, as_json: bool) -> None:
     found = [status(name) for name in targets.names()]
     if as_json:
         click.echo(msgspec.json.encode(found))
-    else:
-        for one in found:
-            _print(one)
+        return
+    for one in found:
+        _print(one)
+    _print_arm64()
 
 
 def _install(name: str) -> str:
     """Make what a target needs, or the emulation in which targets are run: it belongs to none of them."""
-    if name == "arm64":
+    if name == ARM64:
         from edgewise.lab.places import arm64
 
         return str(arm64.toolchain().install())
     return install(name)
+
+
+def _print_arm64() -> None:
+    from edgewise.lab.places import arm64
+
+    click.echo(f"{ARM64}\n  executes {' and '.join(arm64.TARGETS)} on {' and '.join(arm64.CPUS)}, emulated")
+    try:
+        arm64.toolchain().path()
+    except EdgewiseError as error:
+        click.echo(f"  missing: {error}")
 
 
 def _print(one: Status) -> None:
