@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgewise.targets.building import (
     Job,
@@ -19,6 +19,9 @@ from edgewise.targets.building import (
     Traits,
     installed,
 )
+
+if TYPE_CHECKING:
+    from edgewise.targets.litert.sensitivity import Layer
 
 __all__ = [
     "FORMAT",
@@ -46,16 +49,21 @@ class LiteRtFp16(Method, frozen=True, tag="litert-fp16"):
     precision: ClassVar[Precision] = "fp16"
 
 
-class LiteRtDynamic(Method, frozen=True, tag="litert-dynamic"):
-    """ai-edge-quantizer dynamic range: int8 weights per channel, activations quantized as they come."""
+class LiteRtDynamic(Method, frozen=True, tag="litert-dynamic", kw_only=True):
+    """ai-edge-quantizer dynamic range: int8 weights per channel, activations quantized as they come.
+
+    `sparing`: layers that cost most in int8, tried one by one on calibration samples, stay float.
+    """
 
     precision: ClassVar[Precision] = "int8"
+    sparing: bool = False
 
 
-class LiteRtWeights(Method, frozen=True, tag="litert-weights"):
-    """ai-edge-quantizer weight-only: int8 weights per channel, activations stay float."""
+class LiteRtWeights(Method, frozen=True, tag="litert-weights", kw_only=True):
+    """ai-edge-quantizer weight-only: int8 weights per channel, activations stay float. `sparing` as above."""
 
     precision: ClassVar[Precision] = "int8 weights"
+    sparing: bool = False
 
 
 class LiteRtInt4(Method, frozen=True, tag="litert-int4", kw_only=True):
@@ -117,7 +125,9 @@ def methods(traits: Traits) -> Iterator[Method]:
 
     A transformer's masks and normalisation leave no room in 8 or 16 bits, so its layers alone are quantized.
     """
-    yield from (Original(), LiteRtFp16(), LiteRtWeights(), LiteRtDynamic())
+    yield from (Original(), LiteRtFp16())
+    for sparing in (False, True):
+        yield from (LiteRtWeights(sparing=sparing), LiteRtDynamic(sparing=sparing))
     yield from (LiteRtInt4(block=0), LiteRtInt4(block=32))
     yield from (LiteRtStatic(scope="layers"), LiteRtStatic16(scope="layers"))
     if not traits.transformer:
@@ -137,9 +147,9 @@ def build(method: Method, job: Job) -> None:
         case LiteRtFp16():
             quantize.half(source, made)
         case LiteRtDynamic():
-            quantize.dynamic(source, made)
+            quantize.dynamic(source, made, _spared(method.sparing, source, job))
         case LiteRtWeights():
-            quantize.weights(source, made)
+            quantize.weights(source, made, _spared(method.sparing, source, job))
         case LiteRtInt4():
             quantize.int4(source, made, block=method.block)
         case LiteRtStatic():
@@ -150,13 +160,19 @@ def build(method: Method, job: Job) -> None:
             shutil.copyfile(source, made)
     if (source.parent / convert.IO).exists():
         shutil.copyfile(source.parent / convert.IO, job.folder / convert.IO)
-    convert.verify(made, (), job.calibration)
+    convert.verify(made, job.calibration)
 
 
 def _source(job: Job) -> Path:
     from edgewise.targets.litert import convert
 
     return job.source if job.source.suffix == ".tflite" else convert.floats(job) / MAIN
+
+
+def _spared(sparing: bool, source: Path, job: Job) -> list[Layer]:
+    from edgewise.targets.litert import quantize
+
+    return quantize.sensitive(source, job.calibration, job.kept) if sparing else []
 
 
 def operators(main: Path) -> Operators:

@@ -6,17 +6,17 @@ finds them: the quantizer's own way needs tensors that files with free dimension
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from edgewise.errors import ToolchainError, missing_extra
 from edgewise.targets.building import Samples
-from edgewise.targets.litert import flatbuffer, session
+from edgewise.targets.litert import flatbuffer, sensitivity, session
+from edgewise.targets.litert.sensitivity import Layer
 
-__all__ = ["dynamic", "half", "int4", "static", "weights"]
+__all__ = ["dynamic", "half", "int4", "sensitive", "static", "weights"]
 
 Scope = Literal["all", "layers"]
 LAYERS = ("CONV_2D", "CONV_2D_TRANSPOSE", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -31,19 +31,35 @@ def half(source: Path, destination: Path) -> None:
     _write(source, recipe, destination)
 
 
-def dynamic(source: Path, destination: Path) -> None:
-    """Store weights in int8, per channel; activations are quantized as they come (the tool's default)."""
+def dynamic(source: Path, destination: Path, spared: Sequence[Layer] = ()) -> None:
+    """Store weights in int8, per channel; activations are quantized as they come (the tool's default).
+
+    Layers that are `spared` stay float.
+    """
     recipe = _Recipe()
     recipe.add("dynamic", "*", num_bits=8)
+    recipe.leave(spared)
     _write(source, recipe, destination)
 
 
-def weights(source: Path, destination: Path) -> None:
-    """Store weights in int8, per channel; activations and arithmetic stay float."""
+def weights(source: Path, destination: Path, spared: Sequence[Layer] = ()) -> None:
+    """Store weights in int8, per channel; activations and arithmetic stay float. Layers that are `spared` do, too."""
     recipe = _Recipe()
     recipe.add("weight_only", "*", num_bits=8)
     recipe.add("dynamic", TABLE, num_bits=8)  # reads the rows it needs; the other would widen the whole table
+    recipe.leave(spared)
     _write(source, recipe, destination)
+
+
+def sensitive(source: Path, calibration: Samples, kept: Path) -> list[Layer]:
+    """Return the layers that cost most when their weights become int8."""
+
+    def alone(layer: Layer, path: Path) -> None:
+        recipe = _Recipe()
+        recipe.add("weight_only", layer.operator, scope=layer.scope, num_bits=8)
+        path.write_bytes(_quantized(source, recipe))
+
+    return sensitivity.spared(source, calibration, kept, alone)
 
 
 def int4(source: Path, destination: Path, *, block: Literal[0, 32]) -> None:
@@ -53,9 +69,14 @@ def int4(source: Path, destination: Path, *, block: Literal[0, 32]) -> None:
     size = {"granularity": f"BLOCKWISE_{block}"} if block else {}
     for operator in ("FULLY_CONNECTED", TABLE):
         recipe.add("dynamic", operator, num_bits=4, **size)
-    for scope in _indivisible(source, block) if block else ():
-        recipe.add("dynamic", "FULLY_CONNECTED", scope=scope, num_bits=8)
+    for layer in sensitivity.layers(source) if block else ():
+        if layer.operator == "FULLY_CONNECTED" and layer.inputs % block:
+            recipe.add("dynamic", layer.operator, scope=layer.scope, num_bits=8)
     _write(source, recipe, destination)
+    if not _has_int4(destination):
+        destination.unlink()
+        blocks = f" with inputs in whole blocks of {block}" if block else ""
+        raise ToolchainError(f"nothing became int4: this model has no dense layer or embedding{blocks}")
 
 
 def static(
@@ -68,7 +89,7 @@ def static(
     recipe = _Recipe()
     for operator in ("*",) if scope == "all" else LAYERS:
         recipe.add("static", operator, activation_num_bits=bits, weight_num_bits=8)
-    recipe.leave("INPUT", "OUTPUT")
+    recipe.leave([Layer("INPUT", ".*", 0), Layer("OUTPUT", ".*", 0)])
     recipe.add("dynamic", TABLE, num_bits=8)
     _write(source, recipe, destination, _ranges(source, calibration, kept))
 
@@ -85,9 +106,10 @@ class _Recipe:
     def add(self, mode: str, operator: str, *, scope: str = ".*", **options: Any) -> None:
         getattr(self._manager, f"add_{mode}_config")(scope, self._names(operator), **options)
 
-    def leave(self, *operators: str) -> None:
-        for operator in operators:
-            self._manager.add_quantization_config(".*", self._names(operator), algorithm_key=self._none)
+    def leave(self, layers: Sequence[Layer]) -> None:
+        for layer in layers:
+            name = self._names(layer.operator)
+            self._manager.add_quantization_config(layer.scope, name, algorithm_key=self._none)
 
     def entries(self) -> Any:
         return self._manager.get_quantization_recipe()
@@ -102,12 +124,15 @@ def _quantizer(module: str) -> Any:
         raise missing_extra("ai-edge-quantizer", "litert-lab") from error
 
 
-def _write(source: Path, recipe: _Recipe, destination: Path, ranges: Any = None) -> None:
+def _quantized(source: Path, recipe: _Recipe, ranges: Any = None) -> bytes:
     quantizer = _quantizer("quantizer").Quantizer(str(source))
     quantizer.load_quantization_recipe(recipe.entries())
-    result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    made = bytes(result.quantized_model)
-    before = source.stat().st_size
+    made = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(made.quantized_model)
+
+
+def _write(source: Path, recipe: _Recipe, destination: Path, ranges: Any = None) -> None:
+    made, before = _quantized(source, recipe, ranges), source.stat().st_size
     if len(made) >= before:
         raise ToolchainError(f"quantizing changed nothing: {before:,} bytes before, {len(made):,} after")
     destination.write_bytes(made)
@@ -133,17 +158,7 @@ def _ranges(source: Path, calibration: Samples, kept: Path) -> Any:
     return found.get_model_qsvs()
 
 
-def _indivisible(source: Path, block: int) -> Iterator[str]:
-    """Yield patterns of the dense layers whose inputs are not whole blocks, as the quantizer names layers."""
-    model = flatbuffer.read(source)
-    dense = flatbuffer.schema().BuiltinOperator.FULLY_CONNECTED
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            if flatbuffer.kind(model, operator) == dense and _inputs(graph, operator) % block:
-                name = graph.tensors[operator.outputs[0]].name.decode()
-                yield f"^{re.escape(name)};"
-
-
-def _inputs(graph: Any, operator: Any) -> int:
-    shape: Sequence[int] = graph.tensors[operator.inputs[1]].shape
-    return int(shape[-1])
+def _has_int4(path: Path) -> bool:
+    kinds = flatbuffer.schema().TensorType
+    graphs = flatbuffer.read(path).subgraphs
+    return any(tensor.type == kinds.INT4 for graph in graphs for tensor in graph.tensors)

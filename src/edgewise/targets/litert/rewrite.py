@@ -1,10 +1,12 @@
-"""Puts dense layers and embeddings into LiteRT's own operators, which it runs and quantizes best.
+"""Changes what onnx2tf wrote, the results being the same: the original's names and layout, LiteRT's own layers.
 
+    names with ":", which become "__"                           → the original's
+    a picture as output, its channels last                      → TRANSPOSE to the original's layout
     BATCH_MATMUL by constant weights (and the bias added to it) → FULLY_CONNECTED
     GATHER of rows of a constant table                          → EMBEDDING_LOOKUP
 
-onnx2tf writes the general operators, which ai-edge-quantizer 0.10 leaves in float (a table) or cannot store in 4
-bits (a product): an "int4" file was as large as the float one. The results are the same.
+ai-edge-quantizer 0.10 leaves a GATHER's table in float and cannot store a BATCH_MATMUL's weights in 4 bits: an
+"int4" file was as large as the float one.
 """
 
 from __future__ import annotations
@@ -20,16 +22,38 @@ from numpy.typing import NDArray
 
 from edgewise.targets.litert import flatbuffer
 
-__all__ = ["dense"]
+__all__ = ["channels_first", "rewrite", "written"]
 
 
-def dense(source: Path, destination: Path) -> None:
-    """Write `source` with its dense layers and embeddings in LiteRT's own operators."""
+def rewrite(source: Path, destination: Path, names: Sequence[str]) -> None:
+    """Write `source` with LiteRT's own layers, its inputs and outputs called `names`."""
     model = flatbuffer.read(source)
     for graph in model.subgraphs:
-        _Rewriter(model, graph, flatbuffer.schema()).rewrite()
+        _Rewriter(model, graph, flatbuffer.schema()).use_layers()
+    _restore_names(model, names)
     _drop_unused(model)
     flatbuffer.write(model, destination)
+
+
+def channels_first(path: Path, outputs: Sequence[str]) -> None:
+    """Move the last axis of these outputs to the second place, where the original has it."""
+    model = flatbuffer.read(path)
+    rewriter = _Rewriter(model, model.subgraphs[0], flatbuffer.schema())
+    for name in outputs:
+        rewriter.move_channels(name)
+    flatbuffer.write(model, path)
+
+
+def written(name: str) -> str:
+    """Return the original's name as onnx2tf writes it."""
+    return name.replace(":", "__")
+
+
+def _restore_names(model: Any, names: Sequence[str]) -> None:
+    originals = {written(name).encode(): name.encode() for name in names}
+    for signature in model.signatureDefs or ():
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.name = originals.get(entry.name, entry.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +62,7 @@ class _Rewriter:
     graph: Any
     schema: Any
 
-    def rewrite(self) -> None:
+    def use_layers(self) -> None:
         """Replace in place; what does not fit the pattern stays as it is."""
         for operator in self.graph.operators:
             if self._is(operator, "BATCH_MATMUL"):
@@ -49,8 +73,22 @@ class _Rewriter:
             operators += self._looked_up(operator) or [operator]
         self.graph.operators = operators
 
+    def move_channels(self, name: str) -> None:
+        """Add a TRANSPOSE behind the output of this name."""
+        (entry,) = (one for one in self.model.signatureDefs[0].outputs if one.name == name.encode())
+        last, tensor = entry.tensorIndex, self.graph.tensors[entry.tensorIndex]
+        shape = list(tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature)
+        axes = [0, len(shape) - 1, *range(1, len(shape) - 1)]
+        order = self._constant(tensor.name + b"/order", np.array(axes, np.int32))
+        first = self._tensor(tensor.name + b"/channels_first", "FLOAT32", [shape[axis] for axis in axes])
+        self.graph.tensors[first].type = tensor.type
+        options = self.schema.TransposeOptionsT()
+        self.graph.operators.append(self._operator("TRANSPOSE", [last, order], [first], options))
+        self.graph.outputs = [first if index == last else index for index in self.graph.outputs]
+        entry.tensorIndex = first
+
     def _is(self, operator: Any, name: str) -> bool:
-        return flatbuffer.kind(self.model, operator) == getattr(self.schema.BuiltinOperator, name)
+        return bool(flatbuffer.kind(self.model, operator) == getattr(self.schema.BuiltinOperator, name))
 
     def _weights(self, index: int) -> NDArray[np.float32] | None:
         """Return a constant float matrix; None for any other tensor."""

@@ -34,7 +34,7 @@ _RESOLVERS = {"xnnpack": "BUILTIN", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATE
 class _Port(NamedTuple):
     """An input or output: its tensor, the type it has for the caller, and whether that is a single number."""
 
-    index: int
+    tensor: int
     dtype: np.dtype[Any]
     scalar: bool
 
@@ -68,10 +68,10 @@ class LiteRtSession:
             interpreter = self._open()
             self._plan(interpreter, {name: array.shape for name, array in arrays.items()})
             for name, port in self._inputs.items():
-                interpreter.set_tensor(port.index, arrays[name])
+                interpreter.set_tensor(port.tensor, arrays[name])
             interpreter.invoke()
             return {
-                name: _answered(interpreter.get_tensor(port.index), port)
+                name: _answered(interpreter.get_tensor(port.tensor), port)
                 for name, port in self._outputs.items()
             }
 
@@ -89,7 +89,7 @@ class LiteRtSession:
         if shapes != self._shapes:
             self._shapes = {}  # a plan that fails must not be taken for made
             for name, port in self._inputs.items():
-                interpreter.resize_tensor_input(port.index, shapes[name], strict=True)
+                interpreter.resize_tensor_input(port.tensor, shapes[name], strict=True)
             interpreter.allocate_tensors()
             self._shapes = shapes
 

@@ -5,7 +5,8 @@ A phone asks one question at a time, so a free dimension that is 1 in every samp
 is fixed: each such dimension, and each input that only ever held one number (`constants`, kept in `io.json`).
 
 onnx2tf 2.6.9 reads free dimensions as 1 in places: a Reshape that copies one ("0"), and a Squeeze beside one,
-become files that XNNPACK cannot plan. Both are written as a Reshape with at most one "-1".
+become files that XNNPACK cannot plan; the padding of a MaxPool is placed wrong. The first two are written as a
+Reshape with at most one "-1", the third as a Pad.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from edgewise.errors import missing_extra
 from edgewise.targets import Tensors
@@ -44,6 +45,7 @@ def fixed(
     del copy.graph.value_info[:]
     plain = _folded(copy)
     _write_shapes(plain.graph)
+    _write_pads(plain.graph)
     return plain, constants
 
 
@@ -100,6 +102,35 @@ def _write_shapes(graph: onnx.GraphProto) -> None:
                 node.op_type = "Reshape"
                 node.input[:] = [node.input[0], name]
                 del node.attribute[:]
+
+
+def _write_pads(graph: onnx.GraphProto) -> None:
+    """Let a Pad do what pooling over a free dimension would pad, with the smallest of all numbers."""
+    known = {value.name: value for value in (*graph.input, *graph.value_info)}
+    nodes = []
+    for node in graph.node:
+        pads = next((list(one.ints) for one in node.attribute if one.name == "pads"), [])
+        source = known.get(node.input[0]) if node.op_type == "MaxPool" and len(node.output) == 1 else None
+        if source is not None and any(pads) and -1 in _shape(source)[2:]:
+            nodes.append(_pad(graph, node, pads))
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _pad(graph: onnx.GraphProto, node: onnx.NodeProto, pads: list[int]) -> onnx.NodeProto:
+    """Take the padding from a pooling node and return the Pad to put before it."""
+    half, name = len(pads) // 2, f"{node.output[0]}/padded"
+    amounts = np.array([0, 0, *pads[:half], 0, 0, *pads[half:]], np.int64)
+    lowest = np.array(np.finfo(np.float32).min, np.float32)
+    graph.initializer.append(numpy_helper.from_array(amounts, f"{name}/amounts"))
+    graph.initializer.append(numpy_helper.from_array(lowest, f"{name}/value"))
+    made = helper.make_node("Pad", [node.input[0], f"{name}/amounts", f"{name}/value"], [name])
+    kept = [one for one in node.attribute if one.name != "pads"]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    node.input[0] = name
+    return made
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:
