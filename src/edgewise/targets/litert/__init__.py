@@ -1,0 +1,1 @@
+"""LiteRT (TensorFlow Lite): runs .tflite files on phones, boards and PCs."""
