@@ -59,7 +59,8 @@ class _Kind:
 class _Step(Protocol):
     """One operator of the program. `label` names it in messages; `uses` are the slots that it reads."""
 
-    label: str
+    @property
+    def label(self) -> str: ...
 
     @property
     def uses(self) -> Iterable[int]: ...

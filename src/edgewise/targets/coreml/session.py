@@ -14,7 +14,7 @@ yet, because that path could not be tested.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -51,7 +51,7 @@ class CoreMlSession:
         inputs: Sequence[Port],
         outputs: Sequence[tuple[int, Port]],
     ) -> None:
-        self._run = plan.run
+        self._run: Callable[[Sequence[NDArray[Any]]], list[Any]] = plan.run
         self._features = tuple(expected)
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)

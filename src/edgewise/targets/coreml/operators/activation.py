@@ -83,7 +83,7 @@ def sigmoid(x: Array) -> Any:
 
 @operator("sigmoid_hard")
 def _sigmoid_hard(x: Array, alpha: Any, beta: Any) -> Any:
-    return np.minimum(np.maximum(x * alpha + beta, 0), 1)
+    return np.clip(x * alpha + beta, 0, 1)
 
 
 @operator("silu")
@@ -109,6 +109,6 @@ def _softsign(x: Array) -> Any:
 @operator("softmax")
 def softmax(x: Array, axis: Any = -1) -> Array:
     """Return eˣ over its sum along `axis`, the largest taken away first."""
-    powers = np.exp(x - x.max(axis=int(axis), keepdims=True))
+    powers: Array = np.exp(x - x.max(axis=int(axis), keepdims=True))
     powers /= powers.sum(axis=int(axis), keepdims=True)
     return powers

@@ -16,8 +16,8 @@ from edgewise.targets.coreml.operators.registry import operator
 Array = NDArray[Any]
 
 
-def _checked(indices: Any, size: int, validate_indices: Any) -> Array:
-    indices = np.asarray(indices)
+def _checked(values: Any, size: int, validate_indices: Any) -> Array:
+    indices: Array = np.asarray(values)
     lowest = -size if validate_indices is None else 0
     if indices.size and not lowest <= indices.min() <= indices.max() < size:
         raise IndexError(f"an index lies outside {lowest}..{size - 1}: {indices.min()}..{indices.max()}")
@@ -103,7 +103,7 @@ def _scatter_along_axis(
     validate_indices: Any = None,
 ) -> Any:
     along = int(axis) % data.ndim
-    index = list(np.indices(indices.shape, sparse=True))
+    index: list[Any] = list(np.indices(indices.shape, sparse=True))
     index[along] = _checked(indices, data.shape[along], validate_indices)
     return _scattered(data, tuple(index), updates, mode)
 

@@ -22,7 +22,7 @@ def _make_list(
 ) -> list[Any]:
     """Elements are zeros until written; those whose shape is named, not given, cannot be read before."""
     known = all(not isinstance(size, str) for size in elem_shape)
-    blank = np.zeros([int(size) for size in elem_shape], _DTYPES[dtype]) if known else None
+    blank: Any = np.zeros([int(size) for size in elem_shape], _DTYPES[dtype]) if known else None
     return [blank] * int(init_length)
 
 

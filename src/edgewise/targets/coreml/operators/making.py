@@ -83,7 +83,7 @@ def _order(x: Array, axis: int, *, ascending: bool) -> Array:
     if ascending:
         return np.argsort(x, axis=axis, kind="stable")
     backwards = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
-    return x.shape[axis] - 1 - np.flip(backwards, axis)
+    return np.asarray(x.shape[axis] - 1 - np.flip(backwards, axis))
 
 
 @operator("topk", moves=True)

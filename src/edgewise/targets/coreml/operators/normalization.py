@@ -53,7 +53,7 @@ def _layer_norm(
 
 
 def _standardized(x: Array, axes: tuple[int, ...], epsilon: Any) -> Array:
-    centred = x - x.mean(axis=axes, keepdims=True)
+    centred: Array = x - x.mean(axis=axes, keepdims=True)
     variance = np.square(centred).mean(axis=axes, keepdims=True)
     centred /= np.sqrt(variance + epsilon)
     return centred

@@ -16,12 +16,12 @@ Array = NDArray[Any]
 
 def _along(values: Any, rank: int, axis: Any) -> Array:
     """Return one value, or one for each place on `axis`, in the shape that broadcasts."""
-    values = np.asarray(values)
-    if values.ndim == 0:
-        return values
+    array: Array = np.asarray(values)
+    if array.ndim == 0:
+        return array
     shape = [1] * rank
     shape[int(axis)] = -1
-    return values.reshape(shape)
+    return array.reshape(shape)
 
 
 @operator("quantize")

@@ -36,7 +36,7 @@ def _steps(x: Array, weight: Array, bias: Array | None, direction: str) -> Array
     """Return the inputs' share of all gates at all steps, in the order of computation."""
     share = np.matmul(x.reshape(-1, x.shape[-1]), weight.T).reshape(*x.shape[:-1], -1)
     share = share if bias is None else share + bias
-    return share[::-1] if direction == "reverse" else share
+    return np.asarray(share[::-1] if direction == "reverse" else share)
 
 
 @operator("rnn")

@@ -36,7 +36,7 @@ def grid(start: float, length: float, count: int, mode: str) -> Array:
             offset = spacing / 2 - 0.5
         case _:
             raise NotImplementedError(f"sampling_mode {mode!r} is not known")
-    return start + offset + steps * spacing
+    return np.asarray(start + offset + steps * spacing)
 
 
 def _linear(x: Array, axis: int, count: int, mode: str) -> Array:
@@ -53,7 +53,7 @@ def _pick(x: Array, axis: int, count: int, *, centred: bool) -> Array:
     """Take the pixel at ⌊i × size / count⌋, or, `centred`, the one under the middle of the new pixel."""
     size = x.shape[axis]
     numerators = (2 * np.arange(count) + centred) * size
-    return np.take(x, numerators // (2 * count), axis)
+    return np.asarray(np.take(x, numerators // (2 * count), axis))
 
 
 @operator("upsample_nearest_neighbor", moves=True)

@@ -47,7 +47,7 @@ def _pixels(points: Array, size: int, mode: str, *, align: bool) -> Array:
     return np.asarray(share * (size - 1) if align else share * size - 0.5)
 
 
-def _folded(points: Array, size: int, padding_mode: str) -> Array:
+def _folded(points: Array, size: int, padding_mode: str) -> Any:
     """Bring points outside the picture back into it, unless they meet a constant there."""
     match padding_mode:
         case "constant":

@@ -99,7 +99,7 @@ def _tile(x: Array, reps: Any) -> Any:
 
 @operator("reverse", moves=True)
 def _reverse(x: Array, axes: Any = None) -> Any:
-    return np.flip(x, None if axes is None else ints(axes))
+    return np.flip(x, None if axes is None else tuple(ints(axes)))
 
 
 @operator("reverse_sequence", moves=True)

@@ -50,8 +50,9 @@ def padded(x: Array, pads: Pairs, value: float = 0) -> Array:
         before + size + after for (before, after), size in zip(pads, x.shape[lead:], strict=True)
     )
     result = np.full(shape, value, x.dtype)
-    inner = (slice(before, before + size) for (before, _), size in zip(pads, x.shape[lead:], strict=True))
-    result[(..., *inner)] = x
+    inner = [slice(before, before + size) for (before, _), size in zip(pads, x.shape[lead:], strict=True)]
+    index: tuple[Any, ...] = (..., *inner)
+    result[index] = x
     return result
 
 
@@ -62,11 +63,14 @@ def positions(sizes: Sequence[int], spans: Sequence[int], strides: Sequence[int]
 
 def taps(
     kernel: Sequence[int], places: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
-    """Yield each element of the kernel with the index of what it meets, at all places at once."""
+) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """Yield the index of each element of the kernel, and of what it meets at all places at once.
+
+    Both leave the first two axes (batch and channels, or outputs and inputs) whole.
+    """
     for tap in itertools.product(*map(range, kernel)):
         met = (
             slice(at * dilation, at * dilation + stride * (count - 1) + 1, stride)
             for at, count, stride, dilation in zip(tap, places, strides, dilations, strict=True)
         )
-        yield tap, (..., *met)
+        yield (slice(None), slice(None), *tap), (..., *met)
