@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from zoo import Made
 
 from edgewise.demo import ocr, sentiment
 from edgewise.demo.packages import Package, fetch, read
@@ -22,7 +23,6 @@ from edgewise.lab import config
 from edgewise.lab.plan import prepare
 from edgewise.lab.quiet import no_telemetry
 from edgewise.targets.building import Samples
-from zoo import Made
 
 __all__ = ["minilm", "ppocr", "silero"]
 

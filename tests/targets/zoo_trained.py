@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from zoo import Made
 
 from edgewise.targets.building import Samples
-from zoo import Made
 
 __all__ = ["cnn", "depthwise", "transformer"]
 
@@ -49,7 +49,9 @@ def depthwise(_: Path) -> Made:
     pictures = paper + (ink - paper) * functional.pad(_resized(images, 28), (2, 2, 2, 2))
     network = _fitted(_Depthwise, [pictures], labels, rounds=20, rate=3e-3)
     model = _exported(network, (pictures[:2],), {"image": {0: "batch"}}, dynamo=False)
-    return _made("depthwise-separable CNN on coloured digits, 3×32×32", model, _rows("image", pictures), labels)
+    return _made(
+        "depthwise-separable CNN on coloured digits, 3×32×32", model, _rows("image", pictures), labels
+    )
 
 
 def transformer(_: Path) -> Made:
@@ -81,7 +83,10 @@ class _Cnn(nn.Module):
 class _Excite(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.squeeze, self.excite = nn.Conv2d(channels, channels // 4, 1), nn.Conv2d(channels // 4, channels, 1)
+        self.squeeze, self.excite = (
+            nn.Conv2d(channels, channels // 4, 1),
+            nn.Conv2d(channels // 4, channels, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         inner = functional.relu(self.squeeze(functional.adaptive_avg_pool2d(x, 1)))
@@ -238,7 +243,9 @@ def _exported(
             return bytes(program.model_proto.SerializeToString(deterministic=True))
         file = io.BytesIO()
         dynamic = axes | {"logits": {0: "batch"}}
-        torch.onnx.export(network, example, file, **names, dynamic_axes=dynamic, opset_version=17, dynamo=False)
+        torch.onnx.export(
+            network, example, file, **names, dynamic_axes=dynamic, opset_version=17, dynamo=False
+        )
         return file.getvalue()
 
 

@@ -1,0 +1,63 @@
+"""One process per model: the file that artifacts are built from, and what the original answers in ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+
+from edgewise import targets
+from edgewise.bundle.manifest import TensorSpec
+from edgewise.lab import jobs
+from edgewise.lab.data.samples import Sample
+from edgewise.lab.measure import store
+from edgewise.lab.model.load import load
+from edgewise.lab.model.simplify import simplify
+from edgewise.lab.quiet import no_telemetry
+
+__all__ = ["Job", "Reference"]
+
+CHECKED_ON = 4
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A model's folder in the zoo, and where to write `source.onnx` and `answers.npz`."""
+
+    model: str
+    folder: str
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What the original is: its outputs, how many samples it answered, and what simplifying did."""
+
+    outputs: tuple[TensorSpec, ...]
+    samples: int
+    note: str
+
+
+def take(job: Job) -> Reference:
+    """Do the job. Raises InputError when the original cannot be read or run."""
+    no_telemetry()
+    zoo, folder = Path(job.model), Path(job.folder)
+    model = load(zoo / "model.onnx")
+    with store.Store(zoo / "calibration.npz") as calibration:
+        slim = simplify(model, [calibration.inputs(index) for index in range(CHECKED_ON)])
+    onnx.save(slim.model, folder / "source.onnx")
+    session = targets.session("onnxruntime").load(zoo / "model.onnx", model.outputs, threads=1)
+    with store.Store(zoo / "eval.npz") as samples:
+        answers = [session.run(samples.inputs(index)) for index in range(len(samples))]
+    store.write(folder / "answers.npz", [Sample(answer) for answer in answers])
+    return Reference(model.outputs, len(answers), slim.note)
+
+
+def spread(samples: store.Store, count: int) -> list[dict[str, np.ndarray[Any, Any]]]:
+    """Return `count` of the samples at most, evenly spread."""
+    rows = np.linspace(0, len(samples) - 1, min(count, len(samples)))
+    return [samples.inputs(int(row)) for row in rows]
+
+
+if __name__ == "__main__":
+    jobs.serve(Job, take)
