@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edgewise.bundle.atomic import replace_directory
-from edgewise.errors import InputError
+from edgewise.errors import InputError, ToolchainError
 from edgewise.lab.cache import default_folder
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import store
@@ -98,10 +98,20 @@ def make(name: str, folder: Path) -> Ready:
         raise InputError(f"no model {name!r} in the zoo: known are {', '.join(NAMES)}")
     ready = Ready(folder / name)
     if not ready.folder.exists():
-        made: Made = getattr(importlib.import_module(MODULES[name]), name)(default_folder())
+        made: Made = _maker(name)(default_folder())
         with replace_directory(ready.folder, marker="about.json") as staging:
             _write(made, Ready(staging))
     return ready
+
+
+def _maker(name: str) -> Callable[[Path], Made]:
+    try:
+        module = importlib.import_module(MODULES[name])
+    except ImportError as error:
+        command = "pip install -r tests/targets/requirements.txt"
+        raise ToolchainError(f"{error.name} is not installed. Run: {command}") from error
+    maker: Callable[[Path], Made] = getattr(module, name)
+    return maker
 
 
 def _write(made: Made, into: Ready) -> None:

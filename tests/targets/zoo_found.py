@@ -88,7 +88,7 @@ def _speech(archive: Path, name: str) -> NDArray[np.float32]:
     if name.endswith(".wav"):
         with wave.open(BytesIO(content)) as file:
             content = file.readframes(file.getnframes())
-    return np.frombuffer(content, "<i2").astype(np.float32) / 32768
+    return np.frombuffer(content, "<i2").astype(np.float32) / np.float32(32768)
 
 
 def _followed(model: bytes, speech: NDArray[np.float32]) -> Iterator[dict[str, NDArray[Any]]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import InputError, missing_extra
 from edgewise.lab.model.load import Model
+from edgewise.lab.model.names import distinct
 from edgewise.lab.model.runtime import open_session, reason, run
 from edgewise.targets.graph import PROTOBUF_LIMIT, nodes, spec
 
@@ -85,6 +86,7 @@ def _slim(model: Model) -> onnx.ModelProto:
     copy.CopyFrom(model.proto)  # onnxslim changes its argument
     try:
         slim = onnxslim.slim(copy)
+        distinct(slim)
         _restore_signature(model, slim)
         onnx.checker.check_model(slim)
     except _KeptError:
