@@ -10,7 +10,6 @@ import pytest
 from benchmarks.targets import cells, document, figures, matrix
 from benchmarks.targets.cells import Aim, Cell
 from benchmarks.targets.matrix import Row
-from benchmarks.targets.trial import Outcome
 from edgewise import targets
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.golden import Difference
@@ -18,12 +17,14 @@ from edgewise.errors import InputError
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import store
+from edgewise.lab.result import Cell as Verified
+from edgewise.targets.building import Operators
 from models import normal, save, tiny_mlp
 
 LIST = """\
 models = ["cnn", "silero"]
 [aims]
-fp32 = { max_rel = 1e-4 }
+fp32 = { rms = 1e-4 }
 int8 = { agreement = 0.98 }
 [places]
 here = 10
@@ -62,15 +63,26 @@ def cell(
         place=place,
         precision="fp32" if column == "fp32" else "int8",
         recipe={"method": "original" if column == "fp32" else "dynamic-int8"},
-        aim=Aim(max_rel=1e-4) if column == "fp32" else Aim(agreement=0.98),
+        aim=Aim(rms=1e-4) if column == "fp32" else Aim(agreement=0.98),
         samples=6,
     )
 
 
-def answered(of: Cell, *, max_rel: float = 0.0, agreement: float = 1.0) -> Row:
-    found = Difference(6, max_rel, max_rel, max_rel, agreement)
-    outcome = Outcome(runtime="1.0", evidence=Evidence.MEASURED, loaded=True, ran=True, difference=found)
-    return Row(cell=of, built=True, size=1000, outcome=outcome)
+def answered(of: Cell, *, rms: float = 0.0, agreement: float = 1.0) -> Row:
+    found = Difference(6, 1.0, 1.0, rms, agreement)
+    verified = Verified(
+        subject=of.id,
+        target=of.target,
+        place=of.place,
+        platform="linux-x86_64",
+        runtime="1.0",
+        evidence=Evidence.MEASURED,
+        loads=True,
+        runs=True,
+        verdict="met",
+        difference=found,
+    )
+    return Row(cell=of, size=1000, operators=Operators(1, 1), verified=verified)
 
 
 def test_a_table_of_cells_stands_for_its_columns_places_and_models(tmp_path: Path) -> None:
@@ -107,9 +119,9 @@ def test_each_recipe_is_one_that_its_target_has_in_the_precision_that_is_listed(
 
 
 def test_a_cell_is_met_within_its_aim_and_missed_beyond() -> None:
-    within, beyond = answered(cell(), max_rel=1e-4), answered(cell(), max_rel=2e-4)
+    within, beyond = answered(cell(), rms=1e-4), answered(cell(), rms=2e-4)
     assert (within.verdict, beyond.verdict) == ("met", "missed")
-    assert answered(cell("int8"), max_rel=1.0, agreement=0.97).verdict == "missed"
+    assert answered(cell("int8"), agreement=0.97).verdict == "missed"
     assert Row(cell=cell(), reason="no compiler").verdict == "not assessed"
 
 
@@ -153,8 +165,8 @@ def test_cells_run_in_processes_of_their_own_and_each_becomes_a_row(tmp_path: Pa
     zoo(tmp_path / "cnn")
     asked = (cell(), cell("int8"), cell(target="toaster"), cell(place="the moon"))
     here, quantized, nowhere, moon = matrix.run(asked, tmp_path, at_once=2)
-    assert (here.verdict, here.outcome.evidence) == ("met", "measured")
-    assert here.outcome.difference == Difference(6, 0.0, 0.0, 0.0, 1.0)
+    assert (here.verdict, here.evidence) == ("met", "measured")
+    assert here.difference == Difference(6, 0.0, 0.0, 0.0, 1.0)
     assert quantized.operators is not None
     assert quantized.operators.quantized == 2
     assert (nowhere.built, nowhere.reason) == (False, "edgewise has no target toaster yet")

@@ -13,7 +13,7 @@ from benchmarks.targets.cells import read
 from benchmarks.targets.document import line, write
 from benchmarks.targets.figures import figures
 from benchmarks.targets.matrix import run
-from edgewise.lab import machine
+from edgewise.machine import cores
 
 
 @click.command()
@@ -54,7 +54,7 @@ def main(
     if not cells:
         raise click.UsageError("no such cells in benchmarks/targets.toml")
     say(f"{len(cells)} cells")
-    rows = run(cells, zoo, at_once=at_once or machine.cores(), done=lambda row: say(line(row)))
+    rows = run(cells, zoo, at_once=at_once or cores(), done=lambda row: say(line(row)))
     shown = tuple(figures(rows))
     write(out, rows, shown)
     show("targets", Result(shown))

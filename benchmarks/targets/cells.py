@@ -18,14 +18,17 @@ FILE = Path(__file__).parent.parent / "targets.toml"
 
 
 class Aim(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a cell has to reach: a largest relative difference, or a least share of equal decisions."""
+    """What a cell has to reach: a relative difference at most, or a share of equal decisions at least.
 
-    max_rel: float | None = None
+    `rms` is as in `golden.Difference`: the norm of the difference over that of the original's answers.
+    """
+
+    rms: float | None = None
     agreement: float | None = None
 
     def reached(self, found: Difference) -> bool:
         """Tell whether a difference is within it."""
-        near = self.max_rel is None or found.max_rel <= self.max_rel
+        near = self.rms is None or found.rms <= self.rms
         return near and (self.agreement is None or found.agreement >= self.agreement)
 
 

@@ -17,7 +17,7 @@ __all__ = ["line", "read", "write"]
 
 HEAD = (
     *("model", "target", "column", "place", "built", "loaded", "ran", "size", "quantized"),
-    *("largest difference", "rms difference", "agreement", "samples", "evidence", "aim reached", "reason"),
+    *("difference", "largest difference", "agreement", "samples", "evidence", "aim reached", "reason"),
 )
 
 
@@ -43,11 +43,8 @@ def read(folder: Path) -> tuple[tuple[Row, ...], tuple[Shown, ...]]:
 
 def line(row: Row) -> str:
     """Say in one line what came of a cell."""
-    found = row.outcome.difference
-    if row.executed and found:
-        return (
-            f"{row.cell.id}: {row.verdict}, difference {found.max_rel:.1e}, agreement {found.agreement:.1%}"
-        )
+    if found := row.difference:
+        return f"{row.cell.id}: {row.verdict}, difference {found.rms:.1e}, agreement {found.agreement:.1%}"
     return f"{row.cell.id}: {row.verdict}: {_reason(row)}"
 
 
@@ -70,21 +67,22 @@ def _table(head: Sequence[str], lines: Iterator[tuple[str, ...]]) -> Iterator[st
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    cell, outcome, found = row.cell, row.outcome, row.outcome.difference
+    cell, found = row.cell, row.difference
+    loaded = row.verified is not None and row.verified.loads
     return (
         *(cell.model, cell.target, cell.column, cell.place),
-        *("yes" if one else "no" for one in (row.built, outcome.loaded, outcome.ran)),
+        *("yes" if one else "no" for one in (row.built, loaded, row.executed)),
         words.size(row.size) if row.size is not None else "",
         f"{row.operators.quantized} of {row.operators.total}" if row.operators else "",
-        f"{found.max_rel:.1e}" if found else "",
         f"{found.rms:.1e}" if found else "",
+        f"{found.max_rel:.1e}" if found else "",
         f"{found.agreement:.1%}" if found else "",
         str(found.cases) if found else "",
-        str(outcome.evidence),
+        str(row.evidence),
         {"met": "yes", "missed": "no"}.get(row.verdict, row.verdict),
         _reason(row),
     )
 
 
 def _reason(row: Row) -> str:
-    return " — ".join(one for one in (row.cell.missing, row.reason or row.outcome.reason) if one)
+    return " — ".join(one for one in (row.cell.missing, row.reason) if one)

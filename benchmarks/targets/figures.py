@@ -60,10 +60,10 @@ def _worst(name: str, rows: Sequence[Row]) -> Shown:
     aim = rows[0].cell.aim
     value: Callable[[Difference], float]
     if aim.agreement is None:
-        title, least, sign, value = f"{name} relative difference", f"≤ {aim.max_rel:g}", -1, _max_rel
+        title, least, sign, value = f"{name} relative difference", f"≤ {aim.rms:g}", -1, _rms
     else:
         title, least, sign, value = f"{name} agreement", f"≥ {aim.agreement:.0%}", 1, _agreement
-    found = [(value(row.outcome.difference), row) for row in rows if row.outcome.difference]
+    found = [(value(row.difference), row) for row in rows if row.difference]
     met = sum(row.verdict == "met" for row in rows)
     furthest, row = min(found, key=lambda pair: sign * pair[0], default=(float("nan"), rows[0]))
     how = f"{met} of {len(rows)} executed cells within; furthest {row.cell.id}"
@@ -71,8 +71,8 @@ def _worst(name: str, rows: Sequence[Row]) -> Shown:
     return _shown(title, how, least, furthest, text, met == len(rows), rows)
 
 
-def _max_rel(difference: Difference) -> float:
-    return difference.max_rel
+def _rms(difference: Difference) -> float:
+    return difference.rms
 
 
 def _agreement(difference: Difference) -> float:
@@ -115,7 +115,7 @@ def _models(title: str, models: Sequence[str], least: int) -> Shown:
 def _shown(
     title: str, how: str, aim: str, value: float, text: str, reached: bool, rows: Sequence[Row]
 ) -> Shown:
-    emulated = any(row.outcome.evidence is Evidence.EMULATED for row in rows)
+    emulated = any(row.evidence is Evidence.EMULATED for row in rows)
     word = Evidence.EMULATED if emulated else Evidence.MEASURED
     figure = Figure(evidence=word, unit="ratio", value=value)
     return Shown(title, how, aim, figure, text, "yes" if reached else "no")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 import onnx
 
 from edgewise import targets
@@ -51,12 +49,6 @@ def take(job: Job) -> Reference:
         answers = [session.run(samples.inputs(index)) for index in range(len(samples))]
     store.write(folder / "answers.npz", [Sample(answer) for answer in answers])
     return Reference(model.outputs, len(answers), slim.note)
-
-
-def spread(samples: store.Store, count: int) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """Return `count` of the samples at most, evenly spread."""
-    rows = np.linspace(0, len(samples) - 1, min(count, len(samples)))
-    return [samples.inputs(int(row)) for row in rows]
 
 
 if __name__ == "__main__":

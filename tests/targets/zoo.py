@@ -26,8 +26,8 @@ from pathlib import Path
 import msgspec
 
 from edgewise.bundle.atomic import replace_directory
+from edgewise.cache import default_folder
 from edgewise.errors import InputError, ToolchainError
-from edgewise.lab.cache import default_folder
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import store
 from edgewise.targets.building import Samples

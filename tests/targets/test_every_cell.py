@@ -60,7 +60,7 @@ def test_each_evidence_word_fits_its_place(rows: tuple[Row, ...]) -> None:
             expected = (
                 {"emulated"} if row.cell.place in emulated or row.cell.target == "coreml" else {"measured"}
             )
-            assert row.outcome.evidence in expected, document.line(row)
+            assert row.evidence in expected, document.line(row)
 
 
 def test_the_figures_of_core_ml_litert_and_the_browser_are_reached(rows: tuple[Row, ...]) -> None:
