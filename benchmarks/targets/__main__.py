@@ -12,7 +12,7 @@ from benchmarks.table import Result, show
 from benchmarks.targets.cells import read
 from benchmarks.targets.document import line, write
 from benchmarks.targets.figures import figures
-from benchmarks.targets.matrix import run
+from benchmarks.targets.matrix import Row, run
 from edgewise.machine import cores
 
 
@@ -54,7 +54,14 @@ def main(
     if not cells:
         raise click.UsageError("no such cells in benchmarks/targets.toml")
     say(f"{len(cells)} cells")
-    rows = run(cells, zoo, at_once=at_once or cores(), done=lambda row: say(line(row)))
+    ended: list[Row] = []
+
+    def done(row: Row) -> None:
+        ended.append(row)
+        say(line(row))
+        write(out, ended, ())  # what is there when somebody interrupts
+
+    rows = run(cells, zoo, at_once=at_once or cores(), done=done)
     shown = tuple(figures(rows))
     write(out, rows, shown)
     show("targets", Result(shown))
