@@ -249,7 +249,7 @@ def test_every_recipe_shrinks_the_file_and_answers_much_like_the_original(
     assert main.stat().st_size < 0.7 * (tmp_path / "original.onnx").stat().st_size
     session = targets.session("litert").load(main, [spec(value) for value in proto.graph.output], threads=1)
     answers = [session.run(sample) for sample in samples]
-    assert compare([reference(proto, sample) for sample in samples], answers).rms < 0.15
+    assert compare([reference(proto, sample) for sample in samples], answers).rms < 0.2
     quantized = 0 if isinstance(method, LiteRtFp16) else 4
     assert litert.operators(main) == Operators(quantized=quantized, total=4)
 
@@ -261,6 +261,26 @@ def test_a_recipe_gives_the_same_bytes_again(method: Method, tmp_path: Path) -> 
         folder.mkdir()
     first, second = (built(reader(), READ, folder, method).artifact.digest for folder in folders)
     assert first == second
+
+
+@pytest.mark.parametrize("method", [LiteRtWeights, LiteRtDynamic])
+def test_the_layer_that_costs_most_in_int8_is_spared(
+    method: type[LiteRtWeights] | type[LiteRtDynamic], tmp_path: Path
+) -> None:
+    proto = viewer()
+    (third,) = (tensor for tensor in proto.graph.initializer if tensor.name == "w3")
+    weights = onnx.numpy_helper.to_array(third).copy()
+    weights[:, 0] *= 300  # one input is weighed so much more that the others' weights round to nothing
+    third.CopyFrom(onnx.numpy_helper.from_array(weights, "w3"))
+    wanted, distance = [reference(proto, sample) for sample in VIEWED], {}
+    for sparing in (False, True):
+        folder = tmp_path / str(sparing)
+        folder.mkdir()
+        main = built(proto, VIEWED, folder, method(sparing=sparing)).files["model.tflite"]
+        session = targets.session("litert").load(main, [spec(value) for value in proto.graph.output])
+        distance[sparing] = compare(wanted, [session.run(sample) for sample in VIEWED]).rms
+    assert 0 < litert.operators(main).quantized < 4
+    assert distance[True] < 0.6 * distance[False]
 
 
 def test_inputs_and_outputs_stay_float_when_all_else_is_int8(tmp_path: Path) -> None:
@@ -289,10 +309,21 @@ def test_int4_in_blocks_is_refused_where_no_layer_has_whole_blocks(tmp_path: Pat
         built(proto, [{"x": normal(1, 1, 48)}], tmp_path, LiteRtInt4(block=32))
 
 
-def test_an_operator_that_cannot_be_converted_is_named(tmp_path: Path) -> None:
-    proto = model([helper.make_node("Det", ["x"], ["y"])], [tensor("x", [1, 3, 3])], [tensor("y", [1])])
-    with pytest.raises(ToolchainError, match=r"onnx2tf cannot convert this model: .*Det") as caught:
-        built(proto, [{"x": normal(1, 1, 3, 3)}], tmp_path)
+@pytest.mark.parametrize(
+    ("node", "kind", "reason"),
+    [
+        (helper.make_node("BitShift", ["x", "x"], ["y"], direction="LEFT"), TensorProto.UINT8, "BitShift"),
+        (helper.make_node("Unique", ["x"], ["y"]), TensorProto.FLOAT, "no such operator: ONNX_UNIQUE"),
+    ],
+    ids=["refused by onnx2tf", "called a success by onnx2tf"],
+)
+def test_an_operator_that_cannot_be_converted_is_named(
+    node: onnx.NodeProto, kind: int, reason: str, tmp_path: Path
+) -> None:
+    proto = model([node], [tensor("x", [4], kind)], [tensor("y", [None], kind)])
+    sample = np.arange(4).astype(helper.tensor_dtype_to_np_dtype(kind))
+    with pytest.raises(ToolchainError, match=reason) as caught:
+        built(proto, [{"x": sample}], tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -327,7 +358,7 @@ def test_a_tflite_is_taken_as_it_is_and_quantized(tmp_path: Path) -> None:
         again = apply.build(Candidate(method, "litert"), own, VIEWED, made).files["model.tflite"]
         session = targets.session("litert").load(again, (), threads=1)
         assert compare(wanted, [session.run(sample) for sample in VIEWED]).rms < 0.15
-    assert again.stat().st_size < 0.5 * own.stat().st_size
+    assert again.stat().st_size < 0.6 * own.stat().st_size
 
 
 def test_a_file_without_a_signature_goes_by_its_tensors_names(tmp_path: Path) -> None:
@@ -372,7 +403,7 @@ def test_several_threads_may_run_one_session_on_different_lengths(tmp_path: Path
 
 def test_a_shape_that_the_file_does_not_have_is_refused_and_the_session_goes_on(tmp_path: Path) -> None:
     session = loaded(tiny_mlp(), [{"x": normal(1, 1, 8)}], tmp_path)
-    with pytest.raises(ValueError, match="dimension 0"):
+    with pytest.raises(RuntimeError, match="dimension 0"):
         session.run({"x": normal(1, 2, 8)})
     assert_same(session, tiny_mlp(), {"x": normal(3, 1, 8)})
 

@@ -81,7 +81,7 @@ def _convert(tool: Converter, graph: onnx.ModelProto, made: Path, work: Path) ->
     job = json.dumps({"source": str(source), "folder": str(folder), "inputs": known})
     own = {"HOME": str(work), "TMPDIR": str(work), "ORT_DISABLE_TELEMETRY": "1", "PYTHONHASHSEED": "0"}
     done = subprocess.run(
-        [tool.python, str(_SCRIPT), job],
+        [tool.python, "-P", str(_SCRIPT), job],
         env=os.environ | own | dict(tool.environment),
         cwd=work,
         stdin=subprocess.DEVNULL,

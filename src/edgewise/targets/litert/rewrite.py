@@ -20,14 +20,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.errors import ToolchainError
 from edgewise.targets.litert import flatbuffer
 
 __all__ = ["channels_first", "rewrite", "written"]
 
 
 def rewrite(source: Path, destination: Path, names: Sequence[str]) -> None:
-    """Write `source` with LiteRT's own layers, its inputs and outputs called `names`."""
+    """Write `source` with LiteRT's own layers, its inputs and outputs called `names`.
+
+    Raises ToolchainError when it holds operators that no LiteRT has.
+    """
     model = flatbuffer.read(source)
+    _refuse_custom(model)
     for graph in model.subgraphs:
         _Rewriter(model, graph, flatbuffer.schema()).use_layers()
     _restore_names(model, names)
@@ -42,6 +47,13 @@ def channels_first(path: Path, outputs: Sequence[str]) -> None:
     for name in outputs:
         rewriter.move_channels(name)
     flatbuffer.write(model, path)
+
+
+def _refuse_custom(model: Any) -> None:
+    """Refuse what onnx2tf writes, and calls a success, for an operator that it knows no equivalent of."""
+    custom = sorted({code.customCode.decode() for code in model.operatorCodes if code.customCode})
+    if custom:
+        raise ToolchainError(f"LiteRT has no such operator: {', '.join(custom)}")
 
 
 def written(name: str) -> str:

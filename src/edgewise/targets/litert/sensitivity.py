@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -80,13 +81,12 @@ def _errors(
     whole = session.load(source, (), threads=1)
     reference = [whole.run(sample) for sample in samples]
     whole.close()
-    found, alone = [], kept / "litert-one-layer.tflite"
-    try:
+    found = []
+    with tempfile.TemporaryDirectory(dir=kept, prefix=".new-") as work:
+        alone = Path(work) / "model.tflite"
         for layer in every:
             quantized(layer, alone)
             one = session.load(alone, (), threads=1)
             found.append(compare(reference, [one.run(sample) for sample in samples]).rms ** 2)
             one.close()
-    finally:
-        alone.unlink(missing_ok=True)
     return found

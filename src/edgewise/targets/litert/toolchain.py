@@ -40,7 +40,7 @@ def converter() -> Converter:
     folder = _toolchain().path()
     own = _python(folder / "venv")
     if own.exists():
-        return Converter(str(own), {})
+        return Converter(str(own), {"PYTHONPATH": ""})
     return Converter(sys.executable, {"PYTHONPATH": str(folder / "packages")})
 
 
