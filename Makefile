@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ocr test lint format bench clean
+.PHONY: help demo demo-ocr test test-targets lint format bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -18,6 +18,13 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
 	touch $@
 
+$(VENV)/.targets: $(VENV)/.dev tests/targets/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,targets]' -r tests/targets/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	command -v npm > /dev/null || apt-get install --yes --quiet npm
+	command -v chromium > /dev/null || apt-get install --yes --quiet chromium
+	for name in litert onnxruntime-web litert-web arm64; do $(BIN)/edgewise targets --install $$name || exit 1; done
+	touch $@
+
 demo: $(VENV)/.demo ## Build the sentiment demo: real model, real data, a bundle and a report
 	$(BIN)/edgewise demo
 
@@ -25,7 +32,10 @@ demo-ocr: $(VENV)/.demo ## Build the text-recognition demo
 	$(BIN)/edgewise demo ocr
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore=tests/targets
+
+test-targets: $(VENV)/.targets ## Build and execute the target matrix: six models, every framework (hours)
+	$(BIN)/python -m pytest -q tests/targets
 
 lint: $(VENV)/.dev ## Check style, types and the layout of imports
 	$(BIN)/ruff check .

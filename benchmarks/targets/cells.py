@@ -72,7 +72,7 @@ class _Missing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...]
     aims: dict[Precision, Aim]
-    places: dict[str, int]
+    places: dict[str, dict[str, int]]
     recipes: dict[str, dict[str, Any]]
     columns: dict[str, dict[str, str | dict[str, str]]]
     cells: tuple[_Group, ...]
@@ -117,6 +117,6 @@ def _cell(file: _File, model: str, target: str, column: str, place: str, recipe:
         precision=precision,
         recipe=options,
         aim=file.aims[precision],
-        samples=file.places[place],
+        samples=file.places[place].get(model, file.places[place]["most"]),
         missing=next(reasons, None),
     )

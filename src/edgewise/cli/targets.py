@@ -54,10 +54,10 @@ def _print_arm64() -> None:
 
 
 def _print(one: Status) -> None:
-    runs = f"runs on {one.provider} ({one.runtime})" if one.runtime else "does not run here"
-    builds = f"builds {one.format} with {one.toolchain}" if one.toolchain else "does not build here"
-    click.echo(f"{one.name}")
-    click.echo(f"  {builds}: {', '.join(one.precisions)}")
+    builds = f"builds {one.format} with {one.toolchain}" if one.toolchain else "cannot build here"
+    runs = f"runs on {one.provider} ({one.runtime})" if one.runtime else "cannot run here"
+    click.echo(f"{one.name}: {', '.join(one.precisions)}")
+    click.echo(f"  {builds}")
     click.echo(f"  {runs}; figures from here are: {one.evidence}")
     for command_ in one.missing:
         click.echo(f"  missing: {command_}")

@@ -12,6 +12,7 @@ from edgewise.lab.matrix import Exam, Quality, Subject, cells
 from edgewise.lab.places import arm64
 from edgewise.lab.places.place import HERE, Place
 from edgewise.lab.plan import RUNTIME, Plan
+from edgewise.lab.profile import profile
 from edgewise.lab.result import Cell
 from edgewise.lab.trial import Trial
 from edgewise.lab.watcher import Watcher
@@ -19,7 +20,8 @@ from edgewise.lab.workshop import Workshop
 
 __all__ = ["places", "prove"]
 
-SAMPLES = 32  # an emulator takes seconds for one
+SAMPLES = range(4, 33)  # at least, at most
+MACS = 2 * 10**9  # for all of them: an emulator takes some seconds for 10⁹
 EMULATED = frozenset({"android-arm64", "linux-arm64"})
 
 
@@ -60,9 +62,14 @@ def prove(
     )
 
 
+def _count(plan: Plan) -> int:
+    macs = profile(plan.model, feeds=dict(plan.splits.test[0].inputs)).macs
+    return min(max(MACS // max(macs, 1), SAMPLES.start), SAMPLES.stop - 1)
+
+
 def _exam(plan: Plan, baseline: Trial) -> Exam:
     """Ask test samples, with the original's answers to them and, where they are labelled, the first tier's floor."""
-    samples = plan.splits.test[:SAMPLES]
+    samples = plan.splits.test[: _count(plan)]
     inputs = [sample.inputs for sample in samples]
     expected = HERE.run(RUNTIME, baseline.artifact.main, plan.model.outputs, inputs).answers
     quality = None
