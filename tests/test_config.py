@@ -274,7 +274,7 @@ def test_a_file_that_is_not_utf_8_is_refused(project: Path) -> None:
         (
             "onnxruntime",
             "abacus",
-            ", line 9, tier[1].runtimes: tier 'phone': unknown runtime 'abacus'; known are onnxruntime",
+            ", line 9, tier[1].runtimes: tier 'phone': unknown runtime 'abacus'; known are ",
         ),
         ("size =", "sise =", ", line 11: tier[1].goal.sise: unknown key 'sise'"),
         ("20 MB", "20 MBit", ", line 11, tier[1].goal.size: bad unit in '20 MBit'"),

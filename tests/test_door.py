@@ -185,7 +185,7 @@ def test_an_emulator_serves_a_device_only_where_its_tier_is_named(tmp_path: Path
         assert model.variant.id == "onnxruntime"
         assert (
             model.reason
-            == "the runtime of tier 'all', onnx-reference, is only emulated here; this variant runs here"
+            == "the runtime of tier 'all', onnx-reference, is not what this machine itself runs; this variant runs here"
         )
     with open_bundle(path, tier="all") as model:
         assert model.variant.id == "onnx-reference"

@@ -27,8 +27,8 @@ models = ["cnn", "silero"]
 fp32 = { rms = 1e-4 }
 int8 = { agreement = 0.98 }
 [places]
-here = 10
-there = 5
+here = { most = 10 }
+there = { most = 5, silero = 2 }
 [recipes]
 original = { precision = "fp32", method = "original" }
 dynamic = { precision = "int8", method = "dynamic-int8" }

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from edgewise import targets
 from edgewise.bundle import store
-from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import ModelEntry, TensorSpec, TierEntry, Variant
 from edgewise.bundle.processing import Answered, postprocessor, preprocessor
 from edgewise.bundle.signing import Trusted
@@ -188,7 +187,7 @@ def pick(tiers: Sequence[TierEntry], model: ModelEntry, name: str | None = None)
     by_id = {variant.id: variant for variant in model.variants}
     for tier in matching:
         variant = by_id.get(tier.variant or "")
-        if variant and not _missing(variant.runtime, emulate=name is not None):
+        if variant and not _missing(variant.runtime, foreign=name is not None):
             return variant, f"variant of tier {tier.name!r}"
     why = _why_not(matching[0], by_id) if matching else f"no tier for {here}"
     for variant in model.variants:
@@ -215,21 +214,19 @@ def _why_not(tier: TierEntry, by_id: Mapping[str, Variant]) -> str:
     variant = by_id.get(tier.variant or "")
     if variant is None:
         return f"the build chose nothing for tier {tier.name!r}"
-    why = _missing(variant.runtime) or ""
-    lacking = "only emulated here" if "emulated" in why else "not installed"
-    return f"the runtime of tier {tier.name!r}, {variant.runtime}, is {lacking}"
+    installed = _missing(variant.runtime, foreign=True) is None
+    lacking = "is not what this machine itself runs" if installed else "is not installed"
+    return f"the runtime of tier {tier.name!r}, {variant.runtime}, {lacking}"
 
 
-def _missing(runtime: str, *, emulate: bool = False) -> str | None:
-    """Return why a runtime cannot be used here, or None; an emulator serves only where it was asked for."""
+def _missing(runtime: str, *, foreign: bool = False) -> str | None:
+    """Return why a runtime cannot be used here, or None; an emulator or browser serves only where it is asked for."""
     try:
         module = targets.session(runtime)
         module.version()
     except (EdgewiseError, ImportError) as error:
         return str(error)
-    if module.EVIDENCE is not Evidence.MEASURED and not emulate:
-        return f"{runtime} is only emulated on this machine"
-    return None
+    return None if module.NATIVE or foreign else f"{runtime} is not what this machine itself runs"
 
 
 def _one_line(error: Exception) -> str:

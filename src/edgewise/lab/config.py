@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edgewise.lab.fleet import tiers as fleet
 from edgewise.lab.fleet.tiers import GoalSection, Tier
 from edgewise.machine import cores
 from edgewise.targets import names as target_names
+from edgewise.targets.status import status
 
 __all__ = ["TEMPLATE", "Config", "load"]
 
@@ -155,7 +157,7 @@ def _tiers(path: Path, file: ConfigFile) -> tuple[tuple[Tier, ...], dict[str, Go
     """Return the tiers, and the goals of each."""
     known = target_names()
     fleet_path = path.parent / file.fleet.file if file.fleet else path
-    tiers = fleet.load(fleet_path) if file.fleet else fleet.this_machine(known)
+    tiers = fleet.load(fleet_path) if file.fleet else fleet.this_machine(_native(known))
     _check_runtimes(fleet_path, tiers, known)
     common, highest = Asked(file.goal, path), _highest(path, file.data.metric)
     goals = {
@@ -163,6 +165,12 @@ def _tiers(path: Path, file: ConfigFile) -> tuple[tuple[Tier, ...], dict[str, Go
         for index, tier in enumerate(tiers)
     }
     return tiers, goals
+
+
+def _native(known: Sequence[str]) -> tuple[str, ...]:
+    """Return the runtimes that this machine has and runs itself: no emulator, no browser."""
+    found = (status(name) for name in known)
+    return tuple(one.name for one in found if one.native and not one.missing)
 
 
 def _unnamed(step: PreStep) -> PreStep:

@@ -58,6 +58,7 @@ class SessionModule(Protocol):
     FORMAT: str  # of the artifacts it runs: one of edgewise.bundle.manifest.FORMATS
     PROVIDER: str  # where it runs them, e.g. "CPUExecutionProvider"
     SETTINGS: Settings  # what `load` may be asked for, by name: the values it takes, the default first
+    NATIVE: bool  # whether it runs here as on a device: `edgewise.open` may then choose it by itself
     EVIDENCE: Evidence  # what running here shows: "measured", or "emulated" where devices run another program
 
     def version(self) -> str:

@@ -17,7 +17,8 @@ __all__ = ["Status", "install", "status"]
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """One target. `runtime` and `toolchain` are versions, null where missing: `missing` has the commands.
 
-    `evidence` is what a figure is that comes from running an artifact here: `none` where it cannot run.
+    `evidence` is what a figure is that comes from running an artifact here: `none` where it cannot run. `native`:
+    this machine itself runs it, so that `edgewise.open` may choose it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     toolchain: str | None
     precisions: tuple[str, ...]
     evidence: Evidence
+    native: bool
     missing: tuple[str, ...] = ()
 
 
@@ -43,6 +45,7 @@ def status(name: str) -> Status:
         provider=device.PROVIDER if device else "",
         toolchain=_tried(lab.toolchain, missing) if lab else None,
         precisions=_precisions(lab.METHODS) if lab else (),
+        native=bool(device and device.NATIVE),
         evidence=device.EVIDENCE if device and runtime else Evidence.NONE,
         missing=tuple(dict.fromkeys(missing)),
     )

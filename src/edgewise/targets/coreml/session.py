@@ -14,7 +14,7 @@ yet, because that path could not be tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -25,16 +25,18 @@ from numpy.typing import NDArray
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
-from edgewise.targets import Session, Tensors
+from edgewise.targets import Session, Settings, Tensors, chosen
 from edgewise.targets.coreml.package import load_program, read_model
 from edgewise.targets.coreml.plan import Plan, compile_function
 from edgewise.targets.coreml.ports import Feature, Port, Ports, features, read_ports
 
-__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "load", "version"]
 
 FORMAT = "mlpackage"
 PROVIDER = "MIL interpreter"
 EVIDENCE = Evidence.EMULATED
+NATIVE = False
+SETTINGS: Settings = {}
 
 _VERSION = 1  # of the interpreter: it changes with its results
 
@@ -85,12 +87,19 @@ def version() -> str:
         raise missing_extra("coremltools", "coreml") from error
 
 
-def load(path: Path, outputs: Sequence[TensorSpec], *, threads: int = 0) -> Session:
+def load(
+    path: Path,
+    outputs: Sequence[TensorSpec],
+    *,
+    threads: int = 0,
+    settings: Mapping[str, str] | None = None,
+) -> Session:
     """Load the package whose `Manifest.json` is `path`; `io.json` beside the package says how to present it.
 
     `threads` has no effect: numpy's BLAS decides, and nothing here is a timing. Raises DeviceError when the
     package cannot be loaded or has operators that the interpreter does not know.
     """
+    chosen(SETTINGS, settings)
     package = path.parent
     model, weights = read_model(package)
     taken, given = features(model.description.input), features(model.description.output)

@@ -21,11 +21,12 @@ from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
 from edgewise.targets import Session, Settings, Tensors, chosen
 
-__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "SETTINGS", "feeds", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "feeds", "load", "version"]
 
 FORMAT = "tflite"
 PROVIDER = "XNNPACK"
 EVIDENCE = Evidence.MEASURED
+NATIVE = True
 SETTINGS: Settings = {"kernels": ("xnnpack", "builtin")}  # LiteRT's own are quicker for some int8 models
 
 _RESOLVERS = {"xnnpack": "BUILTIN", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}

@@ -13,11 +13,12 @@ from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
 from edgewise.targets import Session, Settings, Tensors, chosen
 
-__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "SETTINGS", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "load", "version"]
 
 FORMAT = "onnx"
 PROVIDER = "CPUExecutionProvider"
 EVIDENCE = Evidence.MEASURED
+NATIVE = True
 SETTINGS: Settings = {
     "spinning": ("on", "off"),  # threads wait for work by spinning: quicker, at the cost of battery
     "arena": ("on", "off"),  # memory is kept between requests

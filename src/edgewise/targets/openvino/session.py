@@ -16,11 +16,12 @@ from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
 from edgewise.targets import Session, Settings, Tensors, chosen
 
-__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "SETTINGS", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "load", "version"]
 
 FORMAT = "openvino-ir"
 PROVIDER = "CPU"
 EVIDENCE = Evidence.MEASURED
+NATIVE = True
 SETTINGS: Settings = {
     "hint": ("LATENCY", "THROUGHPUT"),
     "pinning": ("auto", "YES", "NO"),  # of threads to cores
