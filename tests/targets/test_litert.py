@@ -283,6 +283,11 @@ def test_the_layer_that_costs_most_in_int8_is_spared(
     assert distance[True] < 0.6 * distance[False]
 
 
+def test_a_model_of_few_layers_has_none_to_spare(tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError, match="nothing to spare"):
+        built(tiny_mlp(), [{"x": normal(1, 1, 8)}], tmp_path, LiteRtWeights(sparing=True))
+
+
 def test_inputs_and_outputs_stay_float_when_all_else_is_int8(tmp_path: Path) -> None:
     main = built(viewer(), VIEWED, tmp_path, LiteRtStatic(scope="all")).files["model.tflite"]
     graph = flatbuffer.read(main).subgraphs[0]

@@ -52,14 +52,17 @@ def weights(source: Path, destination: Path, spared: Sequence[Layer] = ()) -> No
 
 
 def sensitive(source: Path, calibration: Samples, kept: Path) -> list[Layer]:
-    """Return the layers that cost most when their weights become int8."""
+    """Return the layers that cost most when their weights become int8. Raises ToolchainError where none stands out."""
 
     def alone(layer: Layer, path: Path) -> None:
         recipe = _Recipe()
         recipe.add("weight_only", layer.operator, scope=layer.scope, num_bits=8)
         path.write_bytes(_quantized(source, recipe))
 
-    return sensitivity.spared(source, calibration, kept, alone)
+    found = sensitivity.spared(source, calibration, kept, alone)
+    if not found:
+        raise ToolchainError("nothing to spare: too few layers, or none that int8 harms")
+    return found
 
 
 def int4(source: Path, destination: Path, *, block: Literal[0, 32]) -> None:
