@@ -9,7 +9,17 @@ from edgewise.machine import cores, platform_name, processor
 
 __all__ = ["builders", "describe", "versions"]
 
-TOOLCHAINS = ("edgewise", "numpy", "onnx", "onnxruntime", "openvino", "nncf", "onnxslim")
+TOOLCHAINS = (
+    "edgewise",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "onnxslim",
+    "ai-edge-litert",
+    "coremltools",
+)
 
 
 def builders(model: int) -> int:
