@@ -57,8 +57,8 @@ class Form:
 AFFINE, SHIFT = "constexpr_affine_dequantize", "constexpr_blockwise_shift_scale"
 TABLE, SPARSE = "constexpr_lut_to_dense", "constexpr_sparse_to_dense"
 SPARSE_TABLE, SPARSE_SHIFT = "constexpr_lut_to_sparse", "constexpr_sparse_blockwise_shift_scale"
-BLOCKS = {"granularity": "per_block", "block_size": 4}
-GROUPS = {"granularity": "per_grouped_channel", "group_size": 8}
+BLOCKS: dict[str, Any] = {"granularity": "per_block", "block_size": 4}
+GROUPS: dict[str, Any] = {"granularity": "per_grouped_channel", "group_size": 8}
 
 FORMS = {
     "int8 per channel": Form([linear("linear_symmetric")], {AFFINE}, "iOS16"),

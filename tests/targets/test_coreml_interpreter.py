@@ -336,7 +336,7 @@ def test_each_family_of_operators_agrees_with_torch(name: str, precision: str, t
     assert apart(module(*inputs), got) < LIMITS[precision]
 
 
-class Block(nn.Module):  # type: ignore[misc]
+class Block(torch.nn.Module):  # type: ignore[misc]
     """A pre-norm transformer layer, with torch's own attention."""
 
     def __init__(self, width: int) -> None:
@@ -353,7 +353,7 @@ class Block(nn.Module):  # type: ignore[misc]
         return x + self.down(F.gelu(self.up(self.second(x))))
 
 
-class Encoder(nn.Module):  # type: ignore[misc]
+class Encoder(torch.nn.Module):  # type: ignore[misc]
     """Token ids and their mask, of any length up to 64, to class scores."""
 
     def __init__(self) -> None:
@@ -425,14 +425,14 @@ def scripted(module: Any, example: Any, folder: Path) -> Path:
     return folder / "scripted.mlpackage"
 
 
-class Fork(nn.Module):  # type: ignore[misc]
-    def forward(self, x):  # TorchScript takes an input without an annotation for a tensor
+class Fork(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, x):  # type: ignore[no-untyped-def]  # which TorchScript takes for a tensor
         y = x * 2.0 + 1.0 if x.sum() > 0 else torch.sqrt(torch.abs(x))
         return y - 0.5
 
 
-class Spiral(nn.Module):  # type: ignore[misc]
-    def forward(self, x):
+class Spiral(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, x):  # type: ignore[no-untyped-def]
         for i in range(7):
             x = x * 0.9 + i
         while bool(x.sum() < 500.0):

@@ -156,14 +156,13 @@ def test_a_length_that_core_ml_would_refuse_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_state_is_read_and_written_and_starts_as_zeros_in_each_run(tmp_path: Path) -> None:
-    specs = [mb.TensorSpec(shape=(3,), dtype=types.fp16), mb.StateTensorSpec(shape=(3,), dtype=types.fp16)]
-
-    @mb.program(input_specs=specs, opset_version=ct.target.iOS18)
-    def program(x: Any, total: Any) -> Any:
+    def build(x: Any, total: Any) -> Any:
         grown = mb.add(x=mb.read_state(input=total), y=x)
         kept = mb.coreml_update_state(state=total, value=grown)
         return mb.mul(x=kept, y=np.float16(10.0), name="y")
 
+    specs = [mb.TensorSpec(shape=(3,), dtype=types.fp16), mb.StateTensorSpec(shape=(3,), dtype=types.fp16)]
+    program = mb.program(input_specs=specs, opset_version=ct.target.iOS18)(build)
     ct.convert(program, minimum_deployment_target=ct.target.iOS18).save(str(tmp_path / "model.mlpackage"))
     loaded = session.load(tmp_path / "model.mlpackage" / "Manifest.json", [])
     for _ in range(2):
