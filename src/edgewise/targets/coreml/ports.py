@@ -27,14 +27,17 @@ Shape = tuple[int | str | None, ...]
 
 
 class Port(msgspec.Struct, frozen=True):
-    """One of the original's inputs or outputs and its feature; a name or null in a shape is any size."""
+    """One of the original's inputs or outputs and its feature.
+
+    A name or null in a shape is any size; without a shape it is not known, as a package's own outputs' may be.
+    """
 
     name: str
     dtype: str
-    shape: Shape
+    shape: Shape | None
     feature: str
     feature_dtype: str
-    feature_shape: Shape
+    feature_shape: Shape | None
 
     def to_feature(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an input as its feature. Raises DeviceError where it has another type, shape or range."""
@@ -93,7 +96,7 @@ class Feature(msgspec.Struct, frozen=True):
 
     def port(self) -> Port:
         """Present the feature as it is."""
-        shape = tuple(low if low == high else None for low, high in self.sizes)
+        shape = tuple(low if low == high else None for low, high in self.sizes) or None
         return Port(self.name, self.dtype, shape, self.name, self.dtype, shape)
 
 
@@ -144,19 +147,22 @@ def read_ports(path: Path) -> Ports | None:
         raise DeviceError(f"{path} does not describe inputs and outputs: {error}: build it again") from error
 
 
-def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
-    return len(shape) == len(wanted) and all(
-        not isinstance(axis, int) or axis == size for size, axis in zip(shape, wanted, strict=True)
+def _fits(shape: tuple[int, ...], wanted: Shape | None) -> bool:
+    return wanted is None or (
+        len(shape) == len(wanted)
+        and all(not isinstance(axis, int) or axis == size for size, axis in zip(shape, wanted, strict=True))
     )
 
 
-def _words(shape: Shape) -> str:
+def _words(shape: Shape | None) -> str:
+    if shape is None:
+        return "any shape"
     return f"({', '.join('any' if axis is None else str(axis) for axis in shape)})"
 
 
-def _reshaped(name: str, array: NDArray[Any], wanted: Shape) -> NDArray[Any]:
+def _reshaped(name: str, array: NDArray[Any], wanted: Shape | None) -> NDArray[Any]:
     """Give the array the shape wanted; at most one axis may have to be found."""
-    if _fits(array.shape, wanted):
+    if wanted is None or _fits(array.shape, wanted):
         return array
     known = [axis if isinstance(axis, int) else -1 for axis in wanted]
     if known.count(-1) > 1 or (-1 not in known and math.prod(known) != array.size):

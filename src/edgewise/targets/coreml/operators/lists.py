@@ -20,7 +20,7 @@ _DTYPES = {"bool": np.bool_, "fp16": np.float32, "fp32": np.float32, "int32": np
 def _make_list(
     elem_shape: Sequence[Any], init_length: Any = 1, dynamic_length: Any = True, dtype: str = "fp32"
 ) -> list[Any]:
-    """Elements are zeros until written; those whose shape is named, not given, cannot be read before."""
+    """Elements are zeros; those whose shape is named, not given, become so with the first that is written."""
     known = all(not isinstance(size, str) for size in elem_shape)
     blank: Any = np.zeros([int(size) for size in elem_shape], _DTYPES[dtype]) if known else None
     return [blank] * int(init_length)
@@ -52,11 +52,12 @@ def _list_scatter(ls: list[Any], indices: Any, value: Array) -> list[Any]:
 
 
 def _written(ls: list[Any], places: Sequence[int], values: Any) -> list[Any]:
-    """Return the list with `values` at `places`; it grows as far as they reach."""
+    """Return the list with `values` at `places`; it grows as far as they reach, by zeros."""
     grown = [*ls, *[None] * (max(places, default=0) + 1 - len(ls))]
     for place, value in zip(places, values, strict=True):
         grown[place] = value
-    return grown
+    blank = np.zeros_like(values[0])
+    return [blank if each is None else each for each in grown]
 
 
 @operator("classify", moves=True)

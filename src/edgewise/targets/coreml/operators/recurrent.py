@@ -1,4 +1,9 @@
-"""Recurrent layers over (steps, batch, features). Gates, hidden and cell states are float32 throughout."""
+"""Recurrent layers over (steps, batch, features). Gates, hidden and cell states are float32 throughout.
+
+A layer of direction "reverse" hands its sequence over in the order of computation: the last step of the input
+first. Only the backward half of a bidirectional one is in the input's order. The reference does not say so;
+coremltools' own tests, which compare with PyTorch on a Mac, do.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +30,11 @@ _ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def _sequence(hidden: list[Array], direction: str, *, whole: Any) -> Array:
-    """Return the hidden states in the input's order, or the one that was computed last."""
+def _sequence(hidden: list[Array], *, whole: Any, flipped: bool = False) -> Array:
+    """Return the hidden states in the order of computation, `flipped` or not, or only the last one."""
     if not whole:
         return hidden[-1][np.newaxis]
-    return np.stack(hidden[::-1] if direction == "reverse" else hidden)
+    return np.stack(hidden[::-1] if flipped else hidden)
 
 
 def _steps(x: Array, weight: Array, bias: Array | None, direction: str) -> Array:
@@ -55,7 +60,7 @@ def _rnn(
     for share in _steps(x, weight_ih, bias, direction):
         h = act(share + h @ weight_hh.T)
         hidden.append(h)
-    return _sequence(hidden, direction, whole=output_sequence), h
+    return _sequence(hidden, whole=output_sequence), h
 
 
 @operator("gru")
@@ -92,7 +97,7 @@ def _gru(
         own = reset * (h @ to_output + added[size : 2 * size]) if reset_after else (reset * h) @ to_output
         h = (1 - update) * act(share[:, size : 2 * size] + own) + update * h
         hidden.append(h)
-    return _sequence(hidden, direction, whole=output_sequence), h
+    return _sequence(hidden, whole=output_sequence), h
 
 
 @operator("lstm")
@@ -132,7 +137,7 @@ def _lstm(
         hidden, c = _cells(
             _steps(x, inward, offset, way), initial_h[:, own], initial_c[:, own], onward.T, peeps, acts, clip
         )
-        results.append((_sequence(hidden, way, whole=output_sequence), hidden[-1], c))
+        results.append((_sequence(hidden, whole=output_sequence, flipped=i == 1), hidden[-1], c))
     return tuple(np.concatenate(part, axis=-1) for part in zip(*results, strict=True))
 
 

@@ -123,6 +123,8 @@ def _crop_resize(
 
     Since iOS 17 they are `boxes` (N, 4) with `box_indices` (N), and the result has no axis of pictures.
     """
+    if sampling_mode not in {"ALIGN_CORNERS", "STRICT_ALIGN_CORNERS"}:
+        raise NotImplementedError(f"where {sampling_mode!r} samples a box is not documented")
     size = int(target_height), int(target_width)
     scale = np.multiply(spatial_scale, [x.shape[2] - 1, x.shape[3] - 1] if normalized_coordinates else [1, 1])
 
