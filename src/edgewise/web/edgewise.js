@@ -93,6 +93,7 @@ export async function loaded(engine, files, settings) {
 class Model {
   /** Engines serve one call at a time. @type {Promise<unknown>} */
   #last = Promise.resolve();
+  #closed = false;
 
   /**
    * @param {Bundle} bundle
@@ -120,9 +121,20 @@ class Model {
   async run(given) {
     const inputs = checked(this.bundle.model.inputs, given);
     const { id } = this.choice.variant;
-    const next = this.#last.then(() => translated(`${id} failed on this input`, () => this.session.run(inputs)));
+    const next = this.#last.then(() => {
+      if (this.#closed) throw new DeviceError("this model is closed: open the bundle again");
+      return translated(`${id} failed on this input`, () => this.session.run(inputs));
+    });
     this.#last = next.catch(() => undefined);
     return next;
+  }
+
+  /** Free the model's memory, once what is being answered is answered. */
+  close() {
+    this.#last = this.#last.then(() => {
+      if (!this.#closed) this.session.close();
+      this.#closed = true;
+    });
   }
 
   /** @returns {Promise<Verified>} */
@@ -180,7 +192,7 @@ class Model {
  * @param {Model} model
  */
 function callable(model) {
-  const { bundle, choice, session } = model;
+  const { bundle, choice } = model;
   return Object.assign((/** @type {any} */ input) => model.answer(input), {
     /** The manifest, with every field it came with. */
     manifest: bundle.manifest,
@@ -189,12 +201,12 @@ function callable(model) {
     variant: choice.variant.id,
     engine: choice.engine,
     /** The engine's own words about its version. */
-    version: session.version,
+    version: model.session.version,
     reason: model.reason,
     /** Run the golden cases here; see `Verified`. */
     verify: () => model.verify(),
     /** Free the model's memory. A closed model can't answer. */
-    close: () => session.close(),
+    close: () => model.close(),
   });
 }
 

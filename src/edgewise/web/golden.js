@@ -99,7 +99,7 @@ export function compare(expected, actual) {
 /** Both as numbers; text counts as 0 where it is equal and as 1 where not. @param {Tensor} wanted @param {Tensor} got */
 function comparable(wanted, got) {
   if (wanted.dtype !== "str") return [numbers(wanted), numbers(got)];
-  const differs = Array.from(wanted.data, (own, i) => Number(own !== got.data[i]));
+  const differs = Array.from(/** @type {string[]} */ (wanted.data), (own, i) => Number(own !== got.data[i]));
   return [differs.map(() => 0), differs];
 }
 

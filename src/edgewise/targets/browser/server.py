@@ -67,6 +67,7 @@ class _Listener(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each small answer waits 40 ms for the other side's acknowledgement
     server: _Listener
 
     def do_GET(self) -> None:  # noqa: N802 - the base class finds it by this name

@@ -181,7 +181,7 @@ async function taken({ core, wasm }, buffer) {
  */
 function cast(tensor, dtype = tensor.dtype) {
   if (dtype === tensor.dtype) return tensor;
-  const to = /[u]?int64/.test(dtype) ? BigInt : Number;
-  const values = Array.from(/** @type {any} */ (tensor.data), to);
+  const to = /** @type {(value: any) => any} */ (dtype.endsWith("int64") ? BigInt : Number);
+  const values = Array.from(/** @type {ArrayLike<any>} */ (tensor.data), to);
   return { dtype, shape: tensor.shape, data: ARRAYS[dtype].from(values) };
 }

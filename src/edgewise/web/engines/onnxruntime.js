@@ -25,6 +25,7 @@ export async function load([main, ...data], { provider, threads, outputs }) {
     externalData: data.map(({ name, bytes }) => ({ path: name, data: bytes })),
   };
   const { session, reason } = await created(ort, main.bytes, options, provider);
+  /** @type {string[]} */
   const found = session.outputNames;
   const names = outputs.length ? outputs.map(({ name }) => name) : found;
   const own = matched(main.name, names, found);

@@ -1,0 +1,96 @@
+"""A page in a real Chromium with the JavaScript client in it, and bundles behind the same local server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import edgewise
+from edgewise.targets.browser import chromium
+from edgewise.targets.browser.engines import Engine
+from edgewise.targets.browser.server import Server
+from edgewise.targets.litert_web.engine import ENGINE as LITERT
+from edgewise.targets.onnxruntime_web.engine import ENGINE as ORT
+
+CLIENT = Path(edgewise.__file__).parent / "web"
+HTML = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<script type="importmap">{imports}</script>
+<script type="module">
+import * as edgewise from "./web/edgewise.js";
+globalThis.edgewise = edgewise;
+globalThis.module = (name) => import(`./web/${{name}}.js`);
+globalThis.told = async (work) => {{
+  try {{ return {{ value: await work() }}; }} catch (error) {{ return {{ error: error.name, message: error.message }}; }}
+}};
+globalThis.ready = true;
+</script>"""
+
+
+class PageError(Exception):
+    """What the client threw: the name of its class, and its words."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+
+
+class Client:
+    """A page that can open the bundles below a folder, with the engines it is given."""
+
+    def __init__(self, folder: Path, engines: tuple[Engine, ...] = (ORT, LITERT), provider: str = "wasm") -> None:
+        self._open = ExitStack()
+        places = {engine.name: engine.toolchain.path() for engine in engines}
+        imports = {name: f"./{one.name}/{file}" for one in engines for name, file in one.imports.items()}
+        html = HTML.format(imports=json.dumps({"imports": imports})).encode()
+        self.server = Server({"web": CLIENT, "bundles": folder, **places}, {"index.html": html})
+        self._open.callback(self.server.close)
+        playwright = self._open.enter_context(chromium.driver().sync_playwright())
+        browser = chromium.launch(playwright, provider)
+        self._open.callback(browser.close)
+        self.page = browser.new_page()
+        self.requests: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(f"{self.server.url}index.html")
+        self.page.wait_for_function("globalThis.ready")
+
+    def call(self, code: str, argument: Any = None) -> Any:
+        """Run an async function of the page. Raises PageError with what it threw."""
+        told = self.page.evaluate(f"(argument) => told(() => ({code})(argument))", argument)
+        if "error" in told:
+            raise PageError(told["error"], told["message"])
+        return told.get("value")
+
+    def open(self, name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Open a bundle as the page's `model`; return what can be told of it."""
+        return self.call(
+            """async ([name, options]) => {
+              globalThis.model?.close();
+              globalThis.model = await edgewise.open(`./bundles/${name}/`, options ?? {});
+              const { signing, variant, engine, version, reason } = model;
+              return { signing, variant, engine, version, reason };
+            }""",
+            [name, options],
+        )
+
+    def answer(self, raw: Any) -> dict[str, Any]:
+        """Ask the page's `model`; `raw` is JavaScript's own (text, numbers)."""
+        return self.call(
+            """async (raw) => {
+              const { outputs, ...rest } = await model(raw);
+              return { ...rest, outputs: Object.fromEntries(
+                Object.entries(outputs).map(([name, { data }]) => [name, Array.from(data, Number)])) };
+            }""",
+            raw,
+        )
+
+    def close(self) -> None:
+        self._open.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
