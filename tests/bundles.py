@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from msgspec import structs
 from onnx import helper
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -76,7 +77,7 @@ def write(
     kept = folder.parent / "golden.npz"
     kept.write_bytes(golden.encode(cases))
     packed = tuple(
-        Tokenize(file=add("tokenizer-json", find[step.file]), mask=None)
+        structs.replace(step, file=add("tokenizer-json", find[step.file]))
         if isinstance(step, Tokenize)
         else step
         for step in pre

@@ -15,6 +15,7 @@ from edgewise.targets.browser.server import Server
 from edgewise.targets.litert_web.engine import ENGINE as LITERT
 from edgewise.targets.onnxruntime_web.engine import ENGINE as ORT
 
+ENGINES = (ORT, LITERT)
 CLIENT = Path(edgewise.__file__).parent / "web"
 HTML = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="importmap">{imports}</script>
@@ -40,7 +41,8 @@ class PageError(Exception):
 class Client:
     """A page that can open the bundles below a folder, with the engines it is given."""
 
-    def __init__(self, folder: Path, engines: tuple[Engine, ...] = (ORT, LITERT), provider: str = "wasm") -> None:
+    def __init__(self, folder: Path, engines: tuple[Engine, ...] = ENGINES, provider: str = "wasm") -> None:
+        self.folder = folder
         self._open = ExitStack()
         places = {engine.name: engine.toolchain.path() for engine in engines}
         imports = {name: f"./{one.name}/{file}" for one in engines for name, file in one.imports.items()}
@@ -63,7 +65,7 @@ class Client:
             raise PageError(told["error"], told["message"])
         return told.get("value")
 
-    def open(self, name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def open(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """Open a bundle as the page's `model`; return what can be told of it."""
         return self.call(
             """async ([name, options]) => {
@@ -75,7 +77,7 @@ class Client:
             [name, options],
         )
 
-    def answer(self, raw: Any) -> dict[str, Any]:
+    def answer(self, raw: Any) -> Any:
         """Ask the page's `model`; `raw` is JavaScript's own (text, numbers)."""
         return self.call(
             """async (raw) => {

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edgewise.targets.placement import SupportModule
 
 __all__ = [
+    "Remote",
     "Session",
     "SessionModule",
     "Settings",
@@ -33,6 +35,7 @@ __all__ = [
     "names",
     "session",
     "support",
+    "timed",
 ]
 
 GROUP = "edgewise.targets"
@@ -50,6 +53,17 @@ class Session(Protocol):
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]: ...  # noqa: D102
 
     def close(self) -> None: ...  # noqa: D102
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A session whose model runs in another process, as in a browser: it tells what cannot be seen from here."""
+
+    last_ms: float  # what the last `run` took there, without the way there and back
+    load_ms: float  # what loading the model took, the runtime being there already
+
+    def peak(self) -> int:
+        """Return the most resident bytes so far, above the runtime without a model."""
 
 
 class SessionModule(Protocol):
@@ -90,6 +104,14 @@ def chosen(allowed: Settings, settings: Mapping[str, str] | None) -> dict[str, s
             known = "; ".join(f"{key}: {', '.join(values)}" for key, values in allowed.items()) or "none"
             raise InputError(f"no setting {name} = {value}: known are {known}")
     return {name: given.get(name, values[0]) for name, values in allowed.items()}
+
+
+def timed(session: Session, inputs: Tensors) -> float:
+    """Run once, and return the ms it took: by this clock, or by the session's own where the model is elsewhere."""
+    start = perf_counter()
+    session.run(inputs)
+    taken = (perf_counter() - start) * 1e3
+    return session.last_ms if isinstance(session, Remote) else taken
 
 
 @cache

@@ -43,7 +43,8 @@ export { DeviceError, EdgewiseError, InputError, TrustError };
  * @property {string} preprocessing
  *
  * @typedef {{run: (inputs: Tensors) => Promise<Tensors>, version: string, reason: string, close: () => void}} Session
- * @typedef {{name: string, bytes: Uint8Array}[]} Files the first is the one to open
+ * @typedef {{name: string, bytes: Uint8Array}} File
+ * @typedef {File[]} Files the first is the one to open
  * @typedef {{provider: Provider, threads: number, outputs: import("./tensor.js").TensorSpec[]}} Settings
  */
 
@@ -114,7 +115,8 @@ class Model {
   /** @param {any} input @returns {Promise<Answer>} */
   async answer(input) {
     const outputs = await this.run(isTensors(input) ? input : await this.#preprocess(input));
-    return { ...this.post(outputs), variant: this.choice.variant.id, route: "device", reason: this.reason };
+    const { value, confidence } = this.post(outputs);
+    return { outputs, value, confidence, variant: this.choice.variant.id, route: "device", reason: this.reason };
   }
 
   /** @param {Record<string, any>} given @returns {Promise<Tensors>} */

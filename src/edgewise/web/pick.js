@@ -14,6 +14,7 @@ const RUNTIMES = {
   "onnxruntime-web": { engine: "onnxruntime-web", format: "onnx" },
   "litert-web": { engine: "litert-web", format: "tflite" },
   onnxruntime: { engine: "onnxruntime-web", format: "onnx" },
+  litert: { engine: "litert-web", format: "tflite" },
 };
 
 /**

@@ -3,7 +3,8 @@
  *
  * Pillow resizes in fixed point: one pass along rows, one along columns, each rounded to 8 bits; its bilinear
  * filter grows with the scale when a picture shrinks, which no canvas does.
- * Source: Pillow's documentation, https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters
+ * Source: Pillow 13's documentation, https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters, and
+ * src/libImaging/Resample.c for the width of its fixed point and the order of its passes.
  */
 import { InputError, oneLine } from "./errors.js";
 
@@ -24,7 +25,7 @@ export async function pixels(raw) {
     const file = raw instanceof ArrayBuffer || ArrayBuffer.isView(raw) ? new Blob([/** @type {any} */ (raw)]) : raw;
     return await drawn(file instanceof Blob ? await upright(file) : file);
   } catch (error) {
-    throw new InputError(`expected a picture (file, bytes, element or {data, shape}): ${oneLine(error)}`, { cause: error });
+    throw new InputError(`no picture (a file, bytes, an element, or {data, shape}): ${oneLine(error)}`, { cause: error });
   }
 }
 
@@ -48,7 +49,10 @@ async function drawn(source) {
   if (!canvas) throw new Error("this browser has no canvas for it");
   canvas.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return { data: canvas.getImageData(0, 0, width, height).data, height, width, channels: 4 };
+  const { data } = canvas.getImageData(0, 0, width, height);
+  for (let at = 3; at < data.length; at += 4)
+    if (data[at] < 255) throw new Error("it has transparent pixels, whose colours a browser does not keep: flatten it");
+  return { data, height, width, channels: 4 };
 }
 
 /**
@@ -78,11 +82,15 @@ async function upright(file) {
  */
 export function converted({ data, height, width, channels }, wanted) {
   const result = new Uint8Array(height * width * wanted);
-  for (let pixel = 0; pixel < height * width; pixel++) {
-    const at = pixel * channels;
-    const [red, green, blue] = channels === 1 ? [data[at], data[at], data[at]] : [data[at], data[at + 1], data[at + 2]];
-    if (wanted === 1) result[pixel] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
-    else result.set([red, green, blue], pixel * 3);
+  const [green, blue] = channels === 1 ? [0, 0] : [1, 2];
+  for (let at = 0, to = 0; to < result.length; at += channels, to += wanted) {
+    if (wanted === 1) {
+      result[to] = (data[at] * 19595 + data[at + green] * 38470 + data[at + blue] * 7471 + 0x8000) >> 16;
+    } else {
+      result[to] = data[at];
+      result[to + 1] = data[at + green];
+      result[to + 2] = data[at + blue];
+    }
   }
   return { data: result, height, width, channels: wanted };
 }
@@ -95,12 +103,24 @@ export function converted({ data, height, width, channels }, wanted) {
  * @returns {Pixels}
  */
 export function resized(picture, height, width) {
-  const { channels } = picture;
-  let { data } = picture;
-  // A pass has lines of `size` values, `step` apart; a pixel's channels lie beside each other.
-  if (width !== picture.width) data = pass(data, picture.width, width, channels, picture.height);
-  if (height !== picture.height) data = pass(data, picture.height, height, channels * width, 1);
-  return { data, height, width, channels };
+  // Along columns first where that leaves much less to do: the rounding between the passes shows the order.
+  const tall = picture.height - height > Math.max(0, 2 * (picture.width - width));
+  const steps = tall ? [higher, wider] : [wider, higher];
+  return steps.reduce((so, step) => step(so, height, width), picture);
+}
+
+/** @param {Pixels} picture @param {number} _ @param {number} width @returns {Pixels} */
+function wider(picture, _, width) {
+  const { data, height, channels } = picture;
+  if (width === picture.width) return picture;
+  return { ...picture, data: pass(data, picture.width, width, channels, height), width };
+}
+
+/** @param {Pixels} picture @param {number} height @returns {Pixels} */
+function higher(picture, height) {
+  const { data, width, channels } = picture;
+  if (height === picture.height) return picture;
+  return { ...picture, data: pass(data, picture.height, height, channels * width, 1), height };
 }
 
 /**

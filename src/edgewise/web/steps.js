@@ -43,6 +43,7 @@ async function tokenize(step, text) {
   const encode = tokenizer(await text(step.file), step.max_tokens);
   return (raw) => {
     if (typeof raw !== "string") throw new InputError(`expected text, got ${raw?.constructor?.name ?? raw}`);
+    if (!raw.isWellFormed()) throw new InputError("the text holds half a character (a lone surrogate): it is no Unicode");
     const { ids, types } = encode(raw);
     const row = (/** @type {number[]} */ values) => ({
       dtype: "int64",

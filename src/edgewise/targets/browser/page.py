@@ -28,16 +28,15 @@ _HTML = """<!doctype html>
 
 
 class Page:
-    """A page with an engine in it, ready for a model. Close it."""
+    """A page with an engine in it, ready for a model whose files lie in `folder`. Close it."""
 
-    def __init__(self, engine: Engine, artifact: Path, *, threads: int, provider: str) -> None:
+    def __init__(self, engine: Engine, folder: Path, *, threads: int, provider: str) -> None:
         self._engine = engine
         self._settings = {"provider": provider, "threads": threads, "outputs": []}
         self._open = ExitStack()
         with self._open:  # what was opened is closed when a later step fails
-            folder = engine.toolchain.path()
             self.server = Server(
-                {"engine": folder, "web": _CLIENT, "artifact": artifact.parent},
+                {"engine": engine.toolchain.path(), "web": _CLIENT, "artifact": folder},
                 {"index.html": _html(engine), "page.js": (_HERE / "page.js").read_bytes()},
             )
             self._open.callback(self.server.close)
@@ -50,13 +49,12 @@ class Page:
             self._base = self._resident(reset=True)
             self._open = self._open.pop_all()
 
-    def load(self, artifact: Path, outputs: Sequence[TensorSpec]) -> Any:
-        """Load the artifact; weights of an ONNX file lie beside it, under names that begin with its own."""
-        beside = sorted(path.name for path in artifact.parent.glob(f"{artifact.name}?*"))
+    def load(self, names: Sequence[str], outputs: Sequence[TensorSpec]) -> Any:
+        """Load the artifact of these files, the one to open first."""
         self._settings["outputs"] = [
             {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in outputs
         ]
-        return self.ask("load", names=[artifact.name, *beside])
+        return self.ask("load", names=names)
 
     def ask(self, action: str, **request: Any) -> Any:
         """Have the page do something. Raises DeviceError with its words when it cannot, or is gone."""

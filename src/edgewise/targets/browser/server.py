@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # else each small answer waits 40 ms for the other side's acknowledgement
     server: _Listener
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class finds it by this name
+    def do_GET(self) -> None:
         owner, path = self.server.owner, self._path()
         if path == "exchange":
             self._answer(owner.sent)
@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(_file(owner, path))
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self._path() != "exchange":
             self.send_error(HTTPStatus.NOT_FOUND)

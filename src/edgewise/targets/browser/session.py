@@ -34,21 +34,29 @@ def version(engine: Engine) -> str:
 
 
 class BrowserSession:
-    """A model in a page of its own browser.
+    """A model in a page of its own browser. `beside` is a pattern of the files that belong to `path`.
 
     `last_ms` and `load_ms` are taken by the page's clock (5 µs steps), without the way there and back. `version`
     is what the engine calls itself, beside what npm calls it; `reason` what it says about where operators run.
     """
 
     def __init__(
-        self, engine: Engine, path: Path, outputs: Sequence[TensorSpec], *, threads: int, provider: str
+        self,
+        engine: Engine,
+        path: Path,
+        outputs: Sequence[TensorSpec],
+        *,
+        beside: str,
+        threads: int,
+        provider: str,
     ) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="edgewise-browser")
         self._page: Page | None = None
         self.last_ms = 0.0
         try:
-            self._page = self._do(lambda: Page(engine, path, threads=threads, provider=provider))
-            loaded = self._ask(lambda page: page.load(path, outputs))
+            self._page = self._do(lambda: Page(engine, path.parent, threads=threads, provider=provider))
+            names = [path.name, *sorted(file.name for file in path.parent.glob(beside))]
+            loaded = self._ask(lambda page: page.load(names, outputs))
         except DeviceError as error:
             self.close()
             raise DeviceError(f"{engine.name} cannot load {path}: {error}") from error

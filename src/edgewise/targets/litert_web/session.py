@@ -38,7 +38,8 @@ def load(
 ) -> session.BrowserSession:
     """Load a .tflite in a page of its own; 0 threads leaves the number to the engine.
 
-    Raises DeviceError when the file cannot be loaded, ToolchainError when a part is missing.
+    `io.json` beside it names inputs that became constants. Raises DeviceError when the file
+    cannot be loaded, ToolchainError when a part is missing.
     """
     provider = chosen(SETTINGS, settings)["provider"]
-    return session.BrowserSession(ENGINE, path, outputs, threads=threads, provider=provider)
+    return session.BrowserSession(ENGINE, path, outputs, beside="io.json", threads=threads, provider=provider)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from edgewise.targets.building import Traits
-from edgewise.targets.onnxruntime import build as native
-from edgewise.targets.onnxruntime.build import FORMAT, MAIN, METHODS, build, operators, toolchain
+from edgewise.targets.onnxruntime.build import FORMAT, MAIN, METHODS, build, methods, operators, toolchain
 from edgewise.targets.onnxruntime_web.engine import ENGINE
 
 __all__ = ["FORMAT", "MAIN", "METHODS", "build", "install", "methods", "operators", "toolchain"]
-
-methods = native.methods
 
 
 def install() -> None:

@@ -38,7 +38,10 @@ def load(
 ) -> session.BrowserSession:
     """Load an ONNX file in a page of its own; 0 threads leaves the number to the engine.
 
-    Raises DeviceError when the file cannot be loaded, ToolchainError when a part is missing.
+    Weights outside an ONNX file lie beside it under names that begin with its own. Raises DeviceError when the file
+    cannot be loaded, ToolchainError when a part is missing.
     """
     provider = chosen(SETTINGS, settings)["provider"]
-    return session.BrowserSession(ENGINE, path, outputs, threads=threads, provider=provider)
+    return session.BrowserSession(
+        ENGINE, path, outputs, beside=f"{path.name}?*", threads=threads, provider=provider
+    )
