@@ -17,6 +17,8 @@ import pytest
 import guarded
 
 if TYPE_CHECKING:
+    from webpage import Client
+
     from edgewise.facade import Build
     from projects import Project
 
@@ -85,6 +87,17 @@ def built(build_run: guarded.Run) -> Build:
     assert build_run.code in (0, 1), build_run.err
     out = build_run.home.parent / "out"
     return Build(out / "bundle", out / "report.html", report.read(out / "report.json"))
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """One page of a real Chromium for many tests of the JavaScript client (tests/targets)."""
+    import webpage
+
+    with webpage.engines():
+        page = webpage.Client(tmp_path_factory.mktemp("bundles"))
+    with page:
+        yield page
 
 
 @pytest.fixture

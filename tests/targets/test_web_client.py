@@ -16,10 +16,13 @@ from webpage import Client, PageError
 
 import bundles
 from edgewise.bundle.canonical import canonical_json, digest_document
+from edgewise.bundle.golden import GoldenCase, compare
 from edgewise.bundle.signing import sign
 from edgewise.bundle.steps import Labels, Softmax
 from edgewise.device.runner import open_bundle
 from models import FLOAT, INT64, model, tensor, tiny_mlp, tiny_transformer
+
+pytestmark = pytest.mark.slow
 
 ALICE, BOB = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
 FLOAT16, BOOL, STRING = TensorProto.FLOAT16, TensorProto.BOOL, TensorProto.STRING
@@ -145,9 +148,9 @@ def test_tensors_of_every_type_go_in_and_come_out(client: Client, kind: int, num
     identity = model(
         [helper.make_node("Identity", ["x"], ["y"])], [tensor("x", ["n"], kind)], [tensor("y", ["n"], kind)]
     )
-    case = bundles.GoldenCase({"x": np.zeros(1, numpy)}, {"y": np.zeros(1, numpy)})
+    case = GoldenCase({"x": np.zeros(1, numpy)}, {"y": np.zeros(1, numpy)})
     if numpy == "str":
-        case = bundles.GoldenCase({"x": np.array(["a"])}, {"y": np.array(["a"])})
+        case = GoldenCase({"x": np.array(["a"])}, {"y": np.array(["a"])})
     bundle = bundles.write(_new(client, f"type-{numpy}"), identity, cases=[case])
     client.open(path(bundle))
     same = client.call(
@@ -203,7 +206,7 @@ def test_golden_cases_are_run_again(client: Client, text: Path) -> None:
 
 
 def test_golden_cases_that_come_out_differently_are_refused(client: Client) -> None:
-    case = bundles.GoldenCase({"x": np.ones((1, 8), np.float32)}, {"logits": np.ones((1, 3), np.float32)})
+    case = GoldenCase({"x": np.ones((1, 8), np.float32)}, {"logits": np.ones((1, 3), np.float32)})
     bundle = bundles.write(_new(client, "other-golden"), tiny_mlp(), cases=[case])
     client.open(path(bundle))
     with pytest.raises(PageError, match="answers the golden cases differently here") as caught:
@@ -246,14 +249,12 @@ def test_numpy_arrays_are_read_and_written_as_numpy_does(client: Client, array: 
 
 
 def test_differences_are_those_of_python(client: Client) -> None:
-    from edgewise.bundle import golden
-
     rng = np.random.default_rng(0)
     first = [rng.standard_normal((4, 5)).astype(np.float32) for _ in range(3)]
     second = [one + rng.standard_normal(one.shape).astype(np.float32) for one in first]
     first[0][0] = [np.inf, 1, 2, 3, -np.inf]
     second[0][0] = [np.inf, 1.5, 2, 3, -np.inf]
-    wanted = golden.compare(
+    wanted = compare(
         [{"a": one, "n": np.arange(3)} for one in first], [{"a": one, "n": np.arange(3)} for one in second]
     )
     for number, (one, two) in enumerate(zip(first, second, strict=True)):
@@ -445,7 +446,7 @@ def test_a_model_that_cannot_be_loaded_is_named(client: Client) -> None:
         [tensor("y", [1])],
         domains=["nowhere"],
     )
-    case = bundles.GoldenCase({"x": np.ones(1, np.float32)}, {"y": np.ones(1, np.float32)})
+    case = GoldenCase({"x": np.ones(1, np.float32)}, {"y": np.ones(1, np.float32)})
     bundle = bundles.write(_new(client, "odd"), odd, cases=[case])
     assert "onnxruntime-web cannot load model.onnx: " in refused(client, bundle, "DeviceError")
 

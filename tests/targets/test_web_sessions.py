@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import webpage
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -28,6 +30,7 @@ from edgewise.bundle.canonical import digest_file
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, InputError, ToolchainError
 from edgewise.targets.browser.engines import DIGESTS, Engine, Package
+from edgewise.targets.browser.page import Page
 from edgewise.targets.browser.server import Server
 from edgewise.targets.browser.session import BrowserSession
 from edgewise.targets.building import Job, Original
@@ -52,7 +55,7 @@ Arrays = dict[str, NDArray[Any]]
 Load = Callable[..., BrowserSession]
 TARGETS = ("onnxruntime-web", "litert-web")
 
-pytestmark = pytest.mark.usefixtures("engines")
+pytestmark = pytest.mark.slow
 
 
 def reference(proto: onnx.ModelProto, inputs: Arrays) -> Arrays:
@@ -91,9 +94,11 @@ def built(proto: onnx.ModelProto, target: str, samples: Sequence[Arrays], folder
 
 
 @pytest.fixture(scope="module", autouse=True)
-def converter(home: Path) -> None:
-    """onnx2tf, which makes the .tflite files."""
-    install("litert")
+def installed() -> Iterator[None]:
+    """The engines, and onnx2tf, which makes the .tflite files."""
+    with webpage.engines():
+        install("litert")
+        yield
 
 
 @pytest.fixture
@@ -192,7 +197,9 @@ def test_arrays_of_every_type_pass_through_a_page(kind: int, values: NDArray[Any
 def test_a_single_number_and_an_empty_array_pass_through_a_page(load: Load) -> None:
     nodes = [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Identity", ["e"], ["f"])]
     proto = model(nodes, [tensor("x", []), tensor("e", ["n", 2])], [tensor("y", []), tensor("f", ["n", 2])])
-    answer = load(proto, "onnxruntime-web").run({"x": np.float32(2.5), "e": np.zeros((0, 2), np.float32)})
+    answer = load(proto, "onnxruntime-web").run(
+        {"x": np.array(2.5, np.float32), "e": np.zeros((0, 2), np.float32)}
+    )
     assert (answer["y"].shape, answer["y"].item(), answer["f"].shape) == ((), -2.5, (0, 2))
 
 
@@ -318,7 +325,7 @@ def browsers(profile: str) -> int:
     return found
 
 
-def test_a_process_that_ends_takes_its_browser_with_it(tmp_path: Path, engines: None) -> None:
+def test_a_process_that_ends_takes_its_browser_with_it(tmp_path: Path) -> None:
     path = save(tiny_mlp(), tmp_path / "model.onnx")
     code = f"""
 import os, sys
@@ -341,15 +348,23 @@ def test_a_browser_that_dies_is_an_error_and_not_a_hang(load: Load) -> None:
         session._ask(lambda page: (page._browser.close(), page.ask("run", names=[])))
 
 
-def test_the_page_reaches_no_other_host(load: Load) -> None:
+def test_a_page_reaches_no_name_of_any_host(load: Load) -> None:
+    """Addresses are not looked up, so nothing that a page or Chromium itself asks for leaves this machine."""
     session = load(tiny_mlp(), "onnxruntime-web")
-    for url in ("http://localhost:1/", "http://example.com/", "https://10.0.0.1/"):
-        failed = session._ask(
-            lambda page, url=url: page._page.evaluate(
-                "(url) => fetch(url, {mode: 'no-cors'}).then(() => '', (error) => error.name)", url
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(3)
+        port = listener.getsockname()[1]
+
+        def ask(page: Page, host: str) -> None:
+            page._page.evaluate(
+                "(url) => { fetch(url, { mode: 'no-cors' }).catch(() => 0); }", f"http://{host}:{port}/"
             )
-        )
-        assert failed == "TypeError"
+
+        session._ask(lambda page: ask(page, "localhost"))
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        session._ask(lambda page: ask(page, "127.0.0.1"))
+        listener.accept()[0].close()
 
 
 def test_webgpu_answers_on_a_gpu_in_software(load: Load) -> None:
@@ -403,9 +418,7 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(
     monkeypatch.setenv("EDGEWISE_CACHE", str(tmp_path))
     pinned = LITERT.packages[1]
     other = Package(pinned.name, pinned.version, ORT.packages[0].integrity, pinned.files)
-    with pytest.raises(
-        ToolchainError, match="another @litertjs/wasm-utils@2.5.3 than the one that was pinned"
-    ):
+    with pytest.raises(ToolchainError, match=r"another @litertjs/wasm-utils.* than the one that was pinned"):
         Engine("other", (other,), {}).toolchain.install()
     assert list((tmp_path / "toolchains" / "other").iterdir()) == []
 

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import sklearn
@@ -15,6 +16,8 @@ from webpage import Client, PageError
 
 from edgewise.bundle.processing import postprocessor, preprocessor
 from edgewise.bundle.steps import Ctc, Image, PostStep, Softmax
+
+pytestmark = pytest.mark.slow
 
 PHOTOS = Path(sklearn.__file__).parent / "datasets" / "images"
 CTC = Ctc(output="y", file="letters.txt")
@@ -40,8 +43,6 @@ def native(raw: Any, step: Image) -> NDArray[Any]:
 
 
 def document(step: Any) -> dict[str, Any]:
-    import msgspec
-
     found: dict[str, Any] = msgspec.to_builtins(step)
     return found
 
@@ -94,13 +95,12 @@ def test_pixels_of_any_size_become_the_same_tensor(client: Client, height: int, 
     for channels in (None, 3):
         shape = (height, width) if channels is None else (height, width, channels)
         raw = np.random.default_rng(height * width).integers(0, 256, shape, np.uint8)
-        for size in (
-            {"height": 13, "width": 29},
-            {"height": 48},
-            {"width": 2, "multiple": 3},
-            {"height": 1, "width": 1},
+        for step in (
+            Image(input="image", height=13, width=29),
+            Image(input="image", height=48),
+            Image(input="image", width=2, multiple=3),
+            Image(input="image", height=1, width=1),
         ):
-            step = Image(input="image", **size)
             picture = f"({{ data: Uint8Array.from({raw.ravel().tolist()}), shape: {list(shape)} }})"
             np.testing.assert_array_equal(in_page(client, picture, step), native(raw, step))
 

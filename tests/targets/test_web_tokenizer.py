@@ -18,6 +18,8 @@ from webpage import Client, PageError
 from edgewise.demo import sentiment, snippets
 from edgewise.demo.packages import fetch, read
 
+pytestmark = pytest.mark.slow
+
 ODD = [
     "",
     "   ",

@@ -1,14 +1,20 @@
-"""A page in a real Chromium with the JavaScript client in it, and bundles behind the same local server."""
+"""A page in a real Chromium with the JavaScript client in it, and bundles behind the same local server.
+
+Engines are installed into the cache of whoever runs the tests, where they are kept.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import edgewise
+from edgewise.cache import default_folder
 from edgewise.targets.browser import chromium
 from edgewise.targets.browser.engines import Engine
 from edgewise.targets.browser.server import Server
@@ -16,6 +22,7 @@ from edgewise.targets.litert_web.engine import ENGINE as LITERT
 from edgewise.targets.onnxruntime_web.engine import ENGINE as ORT
 
 ENGINES = (ORT, LITERT)
+CACHE = default_folder()  # read before the tests get a cache of their own
 CLIENT = Path(edgewise.__file__).parent / "web"
 HTML = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="importmap">{imports}</script>
@@ -28,6 +35,16 @@ globalThis.told = async (work) => {{
 }};
 globalThis.ready = true;
 </script>"""
+
+
+@contextmanager
+def engines() -> Iterator[None]:
+    """Work with the cache of whoever runs the tests, both engines in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEWISE_CACHE", str(CACHE))
+        for engine in ENGINES:
+            engine.toolchain.install()
+        yield
 
 
 class PageError(Exception):

@@ -16,11 +16,12 @@ from edgewise.targets.browser import session
 from edgewise.targets.browser.chromium import PROVIDERS
 from edgewise.targets.onnxruntime_web.engine import ENGINE
 
-__all__ = ["EVIDENCE", "FORMAT", "PROVIDER", "SETTINGS", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "load", "version"]
 
 FORMAT = "onnx"
 PROVIDER = "wasm"
 EVIDENCE = Evidence.MEASURED
+NATIVE = False
 SETTINGS: Settings = {"provider": PROVIDERS}
 
 
