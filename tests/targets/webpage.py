@@ -67,13 +67,17 @@ class Client:
         self.server = Server({"web": CLIENT, "bundles": folder, **places}, {"index.html": html})
         self._open.callback(self.server.close)
         playwright = self._open.enter_context(chromium.driver().sync_playwright())
-        browser = chromium.launch(playwright, provider)
-        self._open.callback(browser.close)
-        self.page = browser.new_page()
+        self._browser = chromium.launch(playwright, provider)
+        self._open.callback(self._browser.close)
+        self.page = self.new_page()
         self.requests: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(f"{self.server.url}index.html")
         self.page.wait_for_function("globalThis.ready")
+
+    def new_page(self) -> Any:
+        """Return an empty page: Playwright's browsers share a thread's one loop, so tests share a browser."""
+        return self._browser.new_page()
 
     def call(self, code: str, argument: Any = None) -> Any:
         """Run an async function of the page. Raises PageError with what it threw."""

@@ -29,11 +29,16 @@ export class Bundle {
    */
   static async read(url, trusted) {
     if (!globalThis.crypto?.subtle)
-      throw new DeviceError("WebCrypto is missing, so no digest can be checked: serve the page by https or from localhost");
+      throw new DeviceError(
+        "WebCrypto is missing, so no digest can be checked: serve the page by https or from localhost",
+      );
     const folder = new URL(url, globalThis.location?.href);
     if (!folder.pathname.endsWith("/")) folder.pathname += "/";
     const manifest = await fetched(new URL("manifest.json", folder), LIMIT);
-    if (!manifest) throw new InputError(`${folder} is not a bundle (no manifest.json): give the folder that edgewise build wrote`);
+    if (!manifest)
+      throw new InputError(
+        `${folder} is not a bundle (no manifest.json): give the folder that edgewise build wrote`,
+      );
     const signing = await verify(manifest, await fetched(new URL("signatures.json", folder), LIMIT), trusted);
     return new Bundle(folder, parse(manifest), signing);
   }
@@ -50,7 +55,11 @@ export class Bundle {
    * @throws {TrustError} naming the file that is missing or was changed
    */
   async artifact(digest) {
-    const files = this.manifest.artifacts[digest].files.map(({ name, sha256, size }) => ({ name, sha256, size }));
+    const files = this.manifest.artifacts[digest].files.map(({ name, sha256, size }) => ({
+      name,
+      sha256,
+      size,
+    }));
     // RFC 8785: keys sorted, no white space, and names are ASCII.
     if ((await sha256(new TextEncoder().encode(JSON.stringify(files)))) !== digest)
       throw new TrustError(`artifact ${digest.slice(0, 12)} is not what its name says: rebuild the bundle`);
@@ -93,7 +102,8 @@ async function sha256(bytes) {
 async function fetched(url, limit) {
   const response = await requested(url);
   if (response.status === 404) return null;
-  if (!response.ok || !response.body) throw new DeviceError(`${url} cannot be fetched: the server says ${response.status}`);
+  if (!response.ok || !response.body)
+    throw new DeviceError(`${url} cannot be fetched: the server says ${response.status}`);
   const parts = [];
   let size = 0;
   const reader = response.body.getReader();

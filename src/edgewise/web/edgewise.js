@@ -116,7 +116,14 @@ class Model {
   async answer(input) {
     const outputs = await this.run(isTensors(input) ? input : await this.#preprocess(input));
     const { value, confidence } = this.post(outputs);
-    return { outputs, value, confidence, variant: this.choice.variant.id, route: "device", reason: this.reason };
+    return {
+      outputs,
+      value,
+      confidence,
+      variant: this.choice.variant.id,
+      route: "device",
+      reason: this.reason,
+    };
   }
 
   /** @param {Record<string, any>} given @returns {Promise<Tensors>} */
@@ -149,10 +156,15 @@ class Model {
     this.#sameAnswers(cases);
     const outputs = [];
     for (const { inputs } of cases) outputs.push(await this.run(inputs));
-    const difference = golden.compare(cases.map((own) => own.outputs), outputs);
+    const difference = golden.compare(
+      cases.map((own) => own.outputs),
+      outputs,
+    );
     if (!(difference.rms <= tolerance)) {
       const by = `${difference.rms.toPrecision(2)}, tolerance ${tolerance.toPrecision(2)}`;
-      throw new TrustError(`${id} answers the golden cases differently here, by ${by}: do not use it in this browser`);
+      throw new TrustError(
+        `${id} answers the golden cases differently here, by ${by}: do not use it in this browser`,
+      );
     }
     return { variant: id, difference, tolerance, preprocessing };
   }
@@ -161,12 +173,18 @@ class Model {
   async #sameTensors(cases) {
     const given = cases.filter(({ raw }) => raw);
     if (!this.bundle.model.pre.length) return "none declared";
-    if (!this.pre || !given.length) return `not tried: ${this.pre ? "no raw golden input" : "a Python function of the builder"}`;
+    if (!this.pre || !given.length)
+      return `not tried: ${this.pre ? "no raw golden input" : "a Python function of the builder"}`;
     const got = [];
     for (const { raw } of given) got.push(await this.pre(raw?.dtype === "str" ? raw.data[0] : raw));
-    const { max_rel: by } = golden.compare(given.map(({ inputs }) => inputs), got);
+    const { max_rel: by } = golden.compare(
+      given.map(({ inputs }) => inputs),
+      got,
+    );
     if (!(by <= SAME_TENSORS))
-      throw new TrustError(`pre-processing turns the golden inputs into other tensors here: relative difference ${by.toPrecision(2)}`);
+      throw new TrustError(
+        `pre-processing turns the golden inputs into other tensors here: relative difference ${by.toPrecision(2)}`,
+      );
     return `same tensors as in the lab for ${given.length} raw inputs`;
   }
 
@@ -175,7 +193,9 @@ class Model {
     for (const { outputs, answer } of cases) {
       const { value } = this.post(outputs);
       if (answer !== undefined && value !== answer)
-        throw new TrustError(`post-processing turns golden outputs into '${value}' here, in the lab into '${answer}'`);
+        throw new TrustError(
+          `post-processing turns golden outputs into '${value}' here, in the lab into '${answer}'`,
+        );
     }
   }
 
@@ -183,7 +203,8 @@ class Model {
   async #preprocess(raw) {
     if (this.pre) return this.pre(raw);
     const { pre, inputs } = this.bundle.model;
-    if (pre.length) throw new InputError("this bundle's pre-processing is a Python function of its builder: give tensors");
+    if (pre.length)
+      throw new InputError("this bundle's pre-processing is a Python function of its builder: give tensors");
     const wanted = inputs.map(({ name }) => name).join(", ");
     throw new InputError(`this bundle declares no pre-processing: give an object of tensors (${wanted})`);
   }

@@ -21,16 +21,23 @@ import { argmax, count, fits, numbers, roundEven } from "./tensor.js";
  */
 export async function decode(bytes, model) {
   const cases = await decoded(bytes);
-  if (!cases.length) throw new TrustError("the bundle holds no golden case, so nothing can be verified: build it again");
+  if (!cases.length)
+    throw new TrustError("the bundle holds no golden case, so nothing can be verified: build it again");
   cases.forEach(({ inputs, outputs }, i) => {
-    for (const [specs, tensors] of /** @type {const} */ ([[model.inputs, inputs], [model.outputs, outputs]])) {
+    for (const [specs, tensors] of /** @type {const} */ ([
+      [model.inputs, inputs],
+      [model.outputs, outputs],
+    ])) {
       const same = specs.length === Object.keys(tensors).length;
       // ONNX leaves a shape empty where it is not known.
       const odd = specs.find(({ name, dtype, shape }) => {
         const own = tensors[name];
         return own?.dtype !== dtype || (shape.length && !fits({ name, dtype, shape }, own.shape));
       });
-      if (odd || !same) throw new TrustError(`golden case ${i} is no request to this model${odd ? `: see '${odd.name}'` : ""}`);
+      if (odd || !same)
+        throw new TrustError(
+          `golden case ${i} is no request to this model${odd ? `: see '${odd.name}'` : ""}`,
+        );
     }
   });
   return cases;
@@ -77,7 +84,10 @@ export function compare(expected, actual) {
       if (got?.shape.join() !== wanted.shape.join())
         return { cases: expected.length, max_abs: Infinity, max_rel: Infinity, rms: Infinity, agreement: 0 };
       const [first, second] = comparable(wanted, got);
-      tallies.set(name, added(tallies.get(name) ?? { largest: 0, scale: 0, gaps: 0, squares: 0 }, first, second));
+      tallies.set(
+        name,
+        added(tallies.get(name) ?? { largest: 0, scale: 0, gaps: 0, squares: 0 }, first, second),
+      );
       if (name !== voting) continue;
       const [ours, theirs] = [top1(first, wanted.shape), top1(second, wanted.shape)];
       equal += ours.filter((own, k) => own === theirs[k]).length;

@@ -30,21 +30,25 @@ const like = (good, wanted) => (value, at) => {
   if (!good(value)) refuse(at, wanted);
 };
 /** @param {RegExp} pattern @param {string} wanted */
-const matching = (pattern, wanted) => like((value) => typeof value === "string" && pattern.test(value), wanted);
+const matching = (pattern, wanted) =>
+  like((value) => typeof value === "string" && pattern.test(value), wanted);
 /** @param {number} low @param {number} high */
 const number = (low, high = Infinity) =>
   like((value) => typeof value === "number" && value >= low && value <= high, `a number from ${low}`);
 /** @param {number} low */
-const integer = (low) => like((value) => Number.isSafeInteger(value) && value >= low, `a whole number from ${low}`);
+const integer = (low) =>
+  like((value) => Number.isSafeInteger(value) && value >= low, `a whole number from ${low}`);
 /** @param {...any} values */
 const one = (...values) => like((value) => values.includes(value), `one of ${values.join(", ")}`);
 /** @param {Check} check @returns {Check} */
 const orNull = (check) => (value, at) => value === null || check(value, at);
 /** @param {Check} check @param {number} [least] @returns {Check} */
-const list = (check, least = 0) => (value, at) => {
-  if (!Array.isArray(value) || value.length < least) refuse(at, `a list of at least ${least}`);
-  value.forEach((/** @type {any} */ item, /** @type {number} */ i) => check(item, `${at}[${i}]`));
-};
+const list =
+  (check, least = 0) =>
+  (value, at) => {
+    if (!Array.isArray(value) || value.length < least) refuse(at, `a list of at least ${least}`);
+    value.forEach((/** @type {any} */ item, /** @type {number} */ i) => check(item, `${at}[${i}]`));
+  };
 /** @param {Record<string, Check>} fields @returns {Check} */
 const record = (fields) => (value, at) => {
   if (Object.prototype.toString.call(value) !== "[object Object]") refuse(at, "an object");
@@ -61,7 +65,10 @@ const fileName = like(
   "a plain file name",
 );
 const dtype = matching(/^(bool|str|u?int(8|16|32|64)|float(16|32|64)|complex(64|128))$/, "a dtype");
-const dimension = like((value) => value === null || typeof value === "string" || Number.isSafeInteger(value), "a dimension");
+const dimension = like(
+  (value) => value === null || typeof value === "string" || Number.isSafeInteger(value),
+  "a dimension",
+);
 const spec = record({ name: text, dtype, shape: list(dimension) });
 const channels = like((value) => [1, 3].includes(value?.length), "one number, or one for each of 3 channels");
 
@@ -89,13 +96,19 @@ function both(...checks) {
   return (value, at) => checks.forEach((check) => check(value, at));
 }
 /** @param {...string} known @returns {Check} */
-const step = (...known) => (value, at) => {
-  record({ op: one(...known) })(value, at);
-  const fields = STEPS[value.op];
-  const odd = Object.keys(value).find((name) => name !== "op" && !Object.hasOwn(fields, name));
-  if (odd) refuse(`${at}.${odd}`, `an option of the step ${value.op}: this client is too old for the bundle, or the bundle wrong`);
-  record(fields)(value, at);
-};
+const step =
+  (...known) =>
+  (value, at) => {
+    record({ op: one(...known) })(value, at);
+    const fields = STEPS[value.op];
+    const odd = Object.keys(value).find((name) => name !== "op" && !Object.hasOwn(fields, name));
+    if (odd)
+      refuse(
+        `${at}.${odd}`,
+        `an option of the step ${value.op}: this client is too old for the bundle, or the bundle wrong`,
+      );
+    record(fields)(value, at);
+  };
 
 const variant = record({
   id: text,
@@ -131,7 +144,9 @@ export function parse(bytes) {
   const document = json(bytes);
   const version = String(document.schema ?? "");
   if (version.split(".")[0] !== MAJOR) {
-    throw new TrustError(`bundle schema ${version || "(none)"}; this client reads ${MAJOR}.x: take a newer one`);
+    throw new TrustError(
+      `bundle schema ${version || "(none)"}; this client reads ${MAJOR}.x: take a newer one`,
+    );
   }
   for (const each of document.models ?? []) {
     each.pre ??= [];
@@ -177,14 +192,25 @@ function checkUnique(text) {
 /** @param {Manifest} document */
 function checkReferences(document) {
   const variants = document.models.flatMap((each) => each.variants.map((own) => own.id));
-  unique("model", document.models.map((each) => each.name));
+  unique(
+    "model",
+    document.models.map((each) => each.name),
+  );
   unique("variant", variants);
-  unique("tier", document.tiers.map((each) => each.name));
-  for (const { files } of Object.values(document.artifacts)) unique("file", files.map((file) => file.name));
+  unique(
+    "tier",
+    document.tiers.map((each) => each.name),
+  );
+  for (const { files } of Object.values(document.artifacts))
+    unique(
+      "file",
+      files.map((file) => file.name),
+    );
   for (const each of document.models) {
     const steps = [...each.pre, ...each.post].map((own) => own.file).filter(Boolean);
     for (const used of [each.golden, ...each.variants.map((own) => own.artifact), ...steps]) {
-      if (!Object.hasOwn(document.artifacts, used)) refuse(`artifact ${used.slice(0, 12)}, which is used,`, "listed");
+      if (!Object.hasOwn(document.artifacts, used))
+        refuse(`artifact ${used.slice(0, 12)}, which is used,`, "listed");
     }
   }
   for (const { name, variant } of document.tiers) {

@@ -45,7 +45,10 @@ export function readNpy(bytes, start = 0) {
   const [, descr, fortran, sizes] = HEADER.exec(header) ?? [];
   if (!MAGIC.every((byte, i) => bytes[start + i] === byte) || descr === undefined)
     throw new TrustError("not a .npy array");
-  const shape = sizes.split(",").filter((size) => size.trim()).map(Number);
+  const shape = sizes
+    .split(",")
+    .filter((size) => size.trim())
+    .map(Number);
   const { dtype, data, end } = elements(bytes, from, descr, count(shape));
   const tensor = { dtype, shape, data };
   return { tensor: fortran === "True" ? reordered(tensor) : tensor, end };
@@ -143,7 +146,10 @@ function* entries(bytes) {
   if (end < 0) throw new TrustError("not a zip file");
   let at = view.getUint32(end + 16, true);
   for (let left = view.getUint16(end + 10, true); left > 0; left--) {
-    const [size, name, extra, comment] = [view.getUint32(at + 20, true), ...[28, 30, 32].map((i) => view.getUint16(at + i, true))];
+    const [size, name, extra, comment] = [
+      view.getUint32(at + 20, true),
+      ...[28, 30, 32].map((i) => view.getUint16(at + i, true)),
+    ];
     const local = view.getUint32(at + 42, true);
     const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
     yield {
@@ -157,6 +163,8 @@ function* entries(bytes) {
 
 /** @param {Uint8Array} bytes @returns {Promise<Uint8Array>} */
 async function inflated(bytes) {
-  const stream = new Blob([/** @type {BlobPart} */ (bytes)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  const stream = new Blob([/** @type {BlobPart} */ (bytes)])
+    .stream()
+    .pipeThrough(new DecompressionStream("deflate-raw"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

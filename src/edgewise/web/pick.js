@@ -31,23 +31,32 @@ export function pick(manifest, { tier, engine } = {}) {
   const { variants } = manifest.models[0];
   const running = variants.filter((variant) => {
     const own = RUNTIMES[variant.runtime];
-    return own?.format === manifest.artifacts[variant.artifact].format && (engine ?? own.engine) === own.engine;
+    return (
+      own?.format === manifest.artifacts[variant.artifact].format && (engine ?? own.engine) === own.engine
+    );
   });
   const matching = tiers(manifest, tier);
   for (const { name, variant: id } of matching) {
     const variant = running.find((own) => own.id === id);
     if (variant) return chosen(variant, `variant of tier '${name}'`);
   }
-  const why = matching.length ? `the variant of tier '${matching[0].name}' does not run in a browser` : "no tier for the web";
-  const [variant] = running.sort((a, b) => foreign(a) - foreign(b) || bytes(manifest, a) - bytes(manifest, b));
+  const why = matching.length
+    ? `the variant of tier '${matching[0].name}' does not run in a browser`
+    : "no tier for the web";
+  const [variant] = running.sort(
+    (a, b) => foreign(a) - foreign(b) || bytes(manifest, a) - bytes(manifest, b),
+  );
   if (variant) return chosen(variant, `${why}; the smallest variant that runs here`);
   const found = [...new Set(variants.map((own) => own.runtime))].join(", ") || "no variant";
-  throw new DeviceError(`no variant runs in a browser (${why}; the bundle has ${found}): build for onnxruntime-web or litert-web`);
+  throw new DeviceError(
+    `no variant runs in a browser (${why}; the bundle has ${found}): build for onnxruntime-web or litert-web`,
+  );
 }
 
 /** @param {Manifest} manifest @param {string | undefined} name */
 function tiers({ tiers: all }, name) {
-  if (name === undefined) return ["web", "any"].flatMap((platform) => all.filter((tier) => tier.platform === platform));
+  if (name === undefined)
+    return ["web", "any"].flatMap((platform) => all.filter((tier) => tier.platform === platform));
   const named = all.filter((tier) => tier.name === name);
   if (!named.length) {
     const known = all.map((tier) => tier.name).join(", ") || "none";
@@ -67,4 +76,5 @@ function chosen(variant, reason) {
 const foreign = ({ runtime }) => Number(RUNTIMES[runtime].engine !== runtime);
 
 /** @param {Manifest} manifest @param {Variant} variant */
-const bytes = ({ artifacts }, { artifact }) => artifacts[artifact].files.reduce((sum, file) => sum + file.size, 0);
+const bytes = ({ artifacts }, { artifact }) =>
+  artifacts[artifact].files.reduce((sum, file) => sum + file.size, 0);

@@ -22,10 +22,13 @@ export async function pixels(raw) {
   if (Array.isArray(raw?.shape)) return array(raw);
   if (raw instanceof ImageData) return { data: raw.data, height: raw.height, width: raw.width, channels: 4 };
   try {
-    const file = raw instanceof ArrayBuffer || ArrayBuffer.isView(raw) ? new Blob([/** @type {any} */ (raw)]) : raw;
+    const file =
+      raw instanceof ArrayBuffer || ArrayBuffer.isView(raw) ? new Blob([/** @type {any} */ (raw)]) : raw;
     return await drawn(file instanceof Blob ? await upright(file) : file);
   } catch (error) {
-    throw new InputError(`no picture (a file, bytes, an element, or {data, shape}): ${oneLine(error)}`, { cause: error });
+    throw new InputError(`no picture (a file, bytes, an element, or {data, shape}): ${oneLine(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -51,7 +54,8 @@ async function drawn(source) {
   bitmap.close();
   const { data } = canvas.getImageData(0, 0, width, height);
   for (let at = 3; at < data.length; at += 4)
-    if (data[at] < 255) throw new Error("it has transparent pixels, whose colours a browser does not keep: flatten it");
+    if (data[at] < 255)
+      throw new Error("it has transparent pixels, whose colours a browser does not keep: flatten it");
   return { data, height, width, channels: 4 };
 }
 
@@ -71,7 +75,10 @@ async function upright(file) {
     if (bytes[at + 1] !== 0xe1) kept.push(bytes.subarray(at, end));
     at = end;
   }
-  return new Blob([...kept, bytes.subarray(at)].map((part) => /** @type {BlobPart} */ (part)), { type: "image/jpeg" });
+  return new Blob(
+    [...kept, bytes.subarray(at)].map((part) => /** @type {BlobPart} */ (part)),
+    { type: "image/jpeg" },
+  );
 }
 
 /**
@@ -158,7 +165,9 @@ function weights(from, to) {
     const centre = (row + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - reach + 0.5));
     const end = Math.min(from, Math.trunc(centre + reach + 0.5));
-    const own = Array.from({ length: end - first }, (_, k) => Math.max(0, 1 - Math.abs((k + first - centre + 0.5) * (1 / reach))));
+    const own = Array.from({ length: end - first }, (_, k) =>
+      Math.max(0, 1 - Math.abs((k + first - centre + 0.5) * (1 / reach))),
+    );
     const total = own.reduce((sum, weight) => sum + weight, 0);
     return { first, factors: own.map((weight) => Math.trunc(0.5 + (weight / total) * 2 ** BITS)) };
   });

@@ -28,11 +28,13 @@ export async function verify(payload, file, trusted) {
   if (trusted && !(trusted.threshold >= 1 && trusted.threshold <= Object.keys(trusted.keys).length))
     throw new TrustError(`a threshold of ${trusted.threshold} cannot be met by the keys given`);
   if (!file) {
-    if (trusted) throw new TrustError("the bundle is unsigned, and release keys were asked for: refuse it or sign it");
+    if (trusted)
+      throw new TrustError("the bundle is unsigned, and release keys were asked for: refuse it or sign it");
     return "unsigned";
   }
   const { keys, signatures } = parsed(file);
-  if (!signatures.length) throw new TrustError("signatures.json holds no signature: remove the file or sign the bundle");
+  if (!signatures.length)
+    throw new TrustError("signatures.json holds no signature: remove the file or sign the bundle");
   if (!(await checkable(Object.values(keys)))) {
     if (trusted) throw new TrustError("this browser cannot check ed25519 signatures: take a newer one");
     return "not verified";
@@ -77,7 +79,8 @@ async function checkable(keys) {
  * @param {Record<string, PublicKey>} keys
  */
 async function check(payload, { keyid, sig }, keys) {
-  if (!Object.hasOwn(keys, keyid)) throw new TrustError(`signatures.json: no public key for signature ${keyid.slice(0, 12)}`);
+  if (!Object.hasOwn(keys, keyid))
+    throw new TrustError(`signatures.json: no public key for signature ${keyid.slice(0, 12)}`);
   const own = keys[keyid].keyval.public;
   if (!(await verified(payload, sig, own))) {
     throw new TrustError(

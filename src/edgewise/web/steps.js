@@ -22,7 +22,9 @@ import { tokenizer } from "./tokenizer.js";
  */
 export async function preprocessor(steps, text) {
   if (!steps.length || steps.some((step) => step.op === "python")) return null;
-  const parts = await Promise.all(steps.map((step) => (step.op === "tokenize" ? tokenize(step, text) : image(step))));
+  const parts = await Promise.all(
+    steps.map((step) => (step.op === "tokenize" ? tokenize(step, text) : image(step))),
+  );
   return async (raw) => Object.assign({}, ...(await Promise.all(parts.map((part) => part(raw)))));
 }
 
@@ -34,8 +36,14 @@ export async function preprocessor(steps, text) {
  */
 export async function postprocessor(steps, text) {
   const makers = { softmax, labels, ctc };
-  const parts = await Promise.all(steps.map((step) => makers[/** @type {keyof typeof makers} */ (step.op)](step, text)));
-  return (outputs) => parts.reduce((so, part) => part(so), /** @type {Answered} */ ({ value: null, confidence: null, outputs }));
+  const parts = await Promise.all(
+    steps.map((step) => makers[/** @type {keyof typeof makers} */ (step.op)](step, text)),
+  );
+  return (outputs) =>
+    parts.reduce(
+      (so, part) => part(so),
+      /** @type {Answered} */ ({ value: null, confidence: null, outputs }),
+    );
 }
 
 /** @param {Step} step @param {Text} text @returns {Promise<(raw: any) => Tensors>} */
@@ -43,7 +51,8 @@ async function tokenize(step, text) {
   const encode = tokenizer(await text(step.file), step.max_tokens);
   return (raw) => {
     if (typeof raw !== "string") throw new InputError(`expected text, got ${raw?.constructor?.name ?? raw}`);
-    if (!raw.isWellFormed()) throw new InputError("the text holds half a character (a lone surrogate): it is no Unicode");
+    if (!raw.isWellFormed())
+      throw new InputError("the text holds half a character (a lone surrogate): it is no Unicode");
     const { ids, types } = encode(raw);
     const row = (/** @type {number[]} */ values) => ({
       dtype: "int64",
@@ -72,9 +81,11 @@ function image(step) {
     for (let row = 0; row < height; row++) {
       for (let column = 0; column < width; column++) {
         for (let channel = 0; channel < channels; channel++) {
-          const value = data[(row * width + column) * channels + (step.channels === "BGR" ? 2 - channel : channel)];
+          const value =
+            data[(row * width + column) * channels + (step.channels === "BGR" ? 2 - channel : channel)];
           const pixel = row * wide + column;
-          result[planes ? channel * high * wide + pixel : pixel * channels + channel] = tables[channel][value];
+          result[planes ? channel * high * wide + pixel : pixel * channels + channel] =
+            tables[channel][value];
         }
       }
     }
@@ -103,7 +114,9 @@ const upTo = (value, multiple) => Math.ceil(value / multiple) * multiple;
 /** @param {Answered} answered @param {string} name @returns {Tensor} */
 function output({ outputs }, name) {
   if (!Object.hasOwn(outputs, name))
-    throw new InputError(`no output '${name}' to post-process: the model has ${Object.keys(outputs).join(", ")}`);
+    throw new InputError(
+      `no output '${name}' to post-process: the model has ${Object.keys(outputs).join(", ")}`,
+    );
   return outputs[name];
 }
 
@@ -132,7 +145,8 @@ function labels({ output: name, names }) {
     const scores = numbers(tensor);
     if ((tensor.shape.at(-1) ?? 1) !== names.length)
       throw new InputError(`${names.length} label names, but '${name}' has shape [${tensor.shape}]`);
-    if (scores.length !== names.length || !finite(scores)) return { ...answered, value: null, confidence: null };
+    if (scores.length !== names.length || !finite(scores))
+      return { ...answered, value: null, confidence: null };
     const best = argmax(scores, 0, names.length);
     return { ...answered, value: names[best], confidence: scores[best] };
   };
@@ -148,7 +162,9 @@ async function ctc({ output: name, file, blank }, text) {
     const scores = numbers(tensor);
     if (batch !== 1 || !finite(scores)) return { ...answered, value: null, confidence: null };
     const best = Array.from({ length: steps }, (_, i) => argmax(scores, i * classes, classes));
-    const kept = best.map((own, i) => ({ own, i })).filter(({ own, i }) => own !== blank && own !== best[i - 1]);
+    const kept = best
+      .map((own, i) => ({ own, i }))
+      .filter(({ own, i }) => own !== blank && own !== best[i - 1]);
     const value = kept.map(({ own }) => characters[own - (own > blank ? 1 : 0)] ?? " ").join("");
     const total = kept.reduce((sum, { own, i }) => sum + scores[i * classes + own], 0);
     return { ...answered, value, confidence: kept.length ? total / kept.length : 0 };

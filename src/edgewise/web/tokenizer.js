@@ -43,7 +43,9 @@ const SPLITTERS = {
   BertPreTokenizer: () => (text) => text.match(WORDS) ?? [],
   WhitespaceSplit: () => (text) => text.match(/\P{White_Space}+/gu) ?? [],
   Whitespace: () => (text) =>
-    text.match(/[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu) ?? [],
+    text.match(
+      /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu,
+    ) ?? [],
 };
 
 /** @type {Record<string, (part: Part) => (word: string) => number[]>} */
@@ -70,7 +72,7 @@ const MODELS = {
  */
 function pieces(chars, known, { continuing_subword_prefix: prefix }) {
   const ids = [];
-  for (let start = 0; start < chars.length; ) {
+  for (let start = 0; start < chars.length;) {
     let end = chars.length;
     let id;
     for (; end > start && id === undefined; end--)
@@ -89,8 +91,14 @@ const FRAMES = {
   TemplateProcessing: ({ single, special_tokens: tokens }) => {
     const at = single.findIndex((/** @type {Part} */ piece) => piece.Sequence);
     const ids = (/** @type {Part[]} */ part) =>
-      part.flatMap(({ SpecialToken: { id, type_id: type } }) => tokens[id].ids.map((/** @type {number} */ own) => [own, type]));
-    return { before: ids(single.slice(0, at)), after: ids(single.slice(at + 1)), type: single[at].Sequence.type_id };
+      part.flatMap(({ SpecialToken: { id, type_id: type } }) =>
+        tokens[id].ids.map((/** @type {number} */ own) => [own, type]),
+      );
+    return {
+      before: ids(single.slice(0, at)),
+      after: ids(single.slice(at + 1)),
+      type: single[at].Sequence.type_id,
+    };
   },
 };
 
@@ -103,8 +111,10 @@ const FRAMES = {
  */
 export function tokenizer(json, limit) {
   const file = parsed(json);
-  const normalize = made("normalizer", NORMALIZERS, file.normalizer) ?? ((/** @type {string} */ text) => text);
-  const split = made("pre_tokenizer", SPLITTERS, file.pre_tokenizer) ?? ((/** @type {string} */ text) => [text]);
+  const normalize =
+    made("normalizer", NORMALIZERS, file.normalizer) ?? ((/** @type {string} */ text) => text);
+  const split =
+    made("pre_tokenizer", SPLITTERS, file.pre_tokenizer) ?? ((/** @type {string} */ text) => [text]);
   const model = made("model", MODELS, file.model);
   const frame = made("post_processor", FRAMES, file.post_processor) ?? { before: [], after: [], type: 0 };
   const cut = cutter(file.added_tokens ?? [], normalize);
@@ -130,7 +140,9 @@ function made(what, known, part) {
   if (!part) return undefined;
   if (!Object.hasOwn(known, part.type)) {
     const list = Object.keys(known).join(", ");
-    throw new InputError(`tokenizer.json: this client does not know the ${what} ${part.type} (it knows ${list}): give tensors`);
+    throw new InputError(
+      `tokenizer.json: this client does not know the ${what} ${part.type} (it knows ${list}): give tensors`,
+    );
   }
   return known[part.type](part);
 }
@@ -145,10 +157,15 @@ function made(what, known, part) {
  */
 function cutter(added, normalize) {
   const odd = added.find((token) => token.single_word || token.lstrip || token.rstrip);
-  if (odd) throw new InputError(`tokenizer.json: this client cannot strip around the token ${odd.content}: give tensors`);
+  if (odd)
+    throw new InputError(
+      `tokenizer.json: this client cannot strip around the token ${odd.content}: give tensors`,
+    );
   const [plain, normalized] = [false, true].map((kind) => {
     const tokens = added.filter((token) => token.normalized === kind);
-    return separator(new Map(tokens.map((token) => [kind ? normalize(token.content) : token.content, token.id])));
+    return separator(
+      new Map(tokens.map((token) => [kind ? normalize(token.content) : token.content, token.id])),
+    );
   });
   return (text, encode) => plain(text, (part) => normalized(normalize(part), encode));
 }
@@ -156,7 +173,10 @@ function cutter(added, normalize) {
 /** @param {Map<string, number>} tokens */
 function separator(tokens) {
   const longest = [...tokens.keys()].filter(Boolean).sort((a, b) => b.length - a.length);
-  const pattern = new RegExp(longest.map((token) => token.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|") || "(?!)", "gu");
+  const pattern = new RegExp(
+    longest.map((token) => token.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|") || "(?!)",
+    "gu",
+  );
   return (/** @type {string} */ text, /** @type {(part: string) => number[]} */ encode) => {
     const parts = [];
     let at = 0;

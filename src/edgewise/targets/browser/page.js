@@ -21,7 +21,8 @@ const actions = {
 
   load: async (/** @type {any} */ { engine, settings, names }) => {
     const files = [];
-    for (const name of names) files.push({ name, bytes: await fetched(`./artifact/${encodeURIComponent(name)}`) });
+    for (const name of names)
+      files.push({ name, bytes: await fetched(`./artifact/${encodeURIComponent(name)}`) });
     const start = performance.now();
     session = await loaded(engine, files, settings);
     return { ms: performance.now() - start, version: session.version, reason: session.reason };

@@ -71,7 +71,9 @@ export async function load([file, ...beside], { provider, threads, outputs }) {
 async function library(provider, threads) {
   const core = await imported();
   const folder = new URL("../wasm/", import.meta.resolve("@litertjs/core")).href;
-  const parallel = Boolean(globalThis.crossOriginIsolated && threads !== 1 && (await core.supportsFeature("relaxedSimd")));
+  const parallel = Boolean(
+    globalThis.crossOriginIsolated && threads !== 1 && (await core.supportsFeature("relaxedSimd")),
+  );
   const found = await (core.getGlobalLiteRtPromise() ?? core.loadLiteRt(folder, { threads: parallel }));
   const environment = found.getDefaultEnvironment();
   if (provider === "webgpu" && !environment.webGpuDevice)
@@ -84,7 +86,8 @@ async function imported() {
   try {
     return await import("@litertjs/core");
   } catch (error) {
-    const message = "the page provides no module @litertjs/core or @litertjs/wasm-utils: name both in an import map";
+    const message =
+      "the page provides no module @litertjs/core or @litertjs/wasm-utils: name both in an import map";
     throw new InputError(message, { cause: error });
   }
 }
@@ -142,13 +145,18 @@ class Model {
   async run(given) {
     const tensors = this.inputs.map((input) => fitted(input, given[input.name]));
     const key = JSON.stringify(tensors.map(({ shape }) => shape));
-    const shapes = this.#known.get(key) ?? (this.free.some(varies) ? await this.#measure(key, tensors) : this.free);
+    const shapes =
+      this.#known.get(key) ?? (this.free.some(varies) ? await this.#measure(key, tensors) : this.free);
     await this.#prepare(key, shapes);
     const answers = await this.#once(tensors);
     this.#room = shapes.map(count);
     if (key !== this.#last?.key) this.#other = this.#last;
     this.#last = { key, tensors };
-    return answers.map(({ dtype, data }, i) => ({ dtype, shape: shapes[i], data: data.slice(0, this.#room[i]) }));
+    return answers.map(({ dtype, data }, i) => ({
+      dtype,
+      shape: shapes[i],
+      data: data.slice(0, this.#room[i]),
+    }));
   }
 
   /** Make the next run one that can be trusted. @param {string} key @param {number[][]} shapes */
@@ -173,8 +181,14 @@ class Model {
     await this.#compile(room);
     await this.#once(tensors);
     const shapes = (await this.#once(tensors)).map(({ shape }) => shape);
-    if (!shapes.every((shape, i) => shape.length === room[i].length && shape.every((size, axis) => size <= room[i][axis])))
-      throw new DeviceError("an output is longer than any side of the inputs, which LiteRT.js cannot answer: take ONNX Runtime");
+    if (
+      !shapes.every(
+        (shape, i) => shape.length === room[i].length && shape.every((size, axis) => size <= room[i][axis]),
+      )
+    )
+      throw new DeviceError(
+        "an output is longer than any side of the inputs, which LiteRT.js cannot answer: take ONNX Runtime",
+      );
     this.#known.set(key, shapes);
     this.#room = shapes.map(count);
     this.#last = { key, tensors };
@@ -183,7 +197,9 @@ class Model {
 
   /** @param {Tensor[]} tensors @returns {Promise<Tensor[]>} */
   async #once(tensors) {
-    const buffers = await Promise.all(tensors.map((tensor, i) => fed(this.library, this.inputs[i], tensor, this.provider)));
+    const buffers = await Promise.all(
+      tensors.map((tensor, i) => fed(this.library, this.inputs[i], tensor, this.provider)),
+    );
     const answers = await this.#compiled.run(0, buffers);
     buffers.forEach((buffer) => buffer.delete());
     return Promise.all(answers.map((/** @type {any} */ buffer) => taken(this.library, buffer)));
@@ -270,7 +286,9 @@ function fitted({ name, type, free }, tensor) {
   if (!tensor) throw new InputError(`the .tflite asks for an input ${name}: build it again`);
   const shape = !tensor.shape.length && free.length === 1 ? [1] : tensor.shape;
   if (shape.length !== free.length || shape.some((size, axis) => free[axis] >= 0 && size !== free[axis]))
-    throw new DeviceError(`input ${name} is [${tensor.shape}], and the .tflite takes [${free}] (-1 varies) alone`);
+    throw new DeviceError(
+      `input ${name} is [${tensor.shape}], and the .tflite takes [${free}] (-1 varies) alone`,
+    );
   return { ...as(tensor, { dtype: DTYPES[type.value] }), shape };
 }
 
@@ -288,7 +306,12 @@ async function fed({ core, wasm, environment }, { type }, { shape, data }, provi
   const layout = wasm.LiteRtLayout.create(sizes);
   const kind = wasm.LiteRtRankedTensorType.create(type, layout);
   const host = wasm.LiteRtTensorBufferType.HOST_MEMORY;
-  const buffer = wasm.LiteRtTensorBuffer.createManaged(environment.liteRtEnvironment, host, kind, array.byteLength);
+  const buffer = wasm.LiteRtTensorBuffer.createManaged(
+    environment.liteRtEnvironment,
+    host,
+    kind,
+    array.byteLength,
+  );
   const at = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
   wasm.HEAPU8.set(new Uint8Array(array.buffer, array.byteOffset, array.byteLength), at);
   buffer.unlock();
@@ -298,7 +321,9 @@ async function fed({ core, wasm, environment }, { type }, { shape, data }, provi
 
 /** Copy a tensor out of the engine's memory. @param {Library} library @param {any} buffer @returns {Promise<Tensor>} */
 async function taken({ core, wasm }, buffer) {
-  const host = buffer.isWebGpuMemory() ? (await new core.Tensor(buffer).moveTo("wasm")).liteRtTensorBuffer : buffer;
+  const host = buffer.isWebGpuMemory()
+    ? (await new core.Tensor(buffer).moveTo("wasm")).liteRtTensorBuffer
+    : buffer;
   const kind = host.tensorType();
   const dtype = DTYPES[kind.elementType().value];
   const layout = kind.layout();

@@ -47,7 +47,10 @@ async function library(provider) {
   try {
     return await (provider === "webgpu" ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm"));
   } catch (error) {
-    throw new InputError(`the page provides no module onnxruntime-web/${provider}: name it in an import map`, { cause: error });
+    throw new InputError(
+      `the page provides no module onnxruntime-web/${provider}: name it in an import map`,
+      { cause: error },
+    );
   }
 }
 
@@ -64,7 +67,10 @@ async function created(ort, bytes, options, provider) {
     const strict = { ...options, extra: { session: { disable_cpu_ep_fallback: "1" } } };
     return { session: await ort.InferenceSession.create(bytes, strict), reason: "all operators on WebGPU" };
   } catch {
-    return { session: await ort.InferenceSession.create(bytes, options), reason: "some operators on the CPU, not WebGPU" };
+    return {
+      session: await ort.InferenceSession.create(bytes, options),
+      reason: "some operators on the CPU, not WebGPU",
+    };
   }
 }
 
@@ -72,7 +78,9 @@ async function created(ort, bytes, options, provider) {
 function matched(file, names, found) {
   if (names.every((name) => found.includes(name))) return names;
   if (names.length === found.length) return found;
-  throw new DeviceError(`${file} has outputs ${found.join(", ")}; expected ${names.join(", ")}: build it again`);
+  throw new DeviceError(
+    `${file} has outputs ${found.join(", ")}; expected ${names.join(", ")}: build it again`,
+  );
 }
 
 /** @param {any} ort @param {Tensors} inputs */

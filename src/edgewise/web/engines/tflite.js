@@ -26,8 +26,12 @@ export function ports(bytes) {
   const tensors = tables(view, graph, 0);
   const named = (/** @type {number} */ own, /** @type {number} */ unsigned) =>
     signature
-      ? tables(view, signature, own).map((entry) => /** @type {const} */ ([text(view, entry, 0), tensors[number(view, entry, 1)]]))
-      : list(view, graph, unsigned).map((index) => /** @type {const} */ ([text(view, tensors[index], 3), tensors[index]]));
+      ? tables(view, signature, own).map(
+          (entry) => /** @type {const} */ ([text(view, entry, 0), tensors[number(view, entry, 1)]]),
+        )
+      : list(view, graph, unsigned).map(
+          (index) => /** @type {const} */ ([text(view, tensors[index], 3), tensors[index]]),
+        );
   const port = (/** @type {readonly (readonly [string, number])[]} */ found) =>
     new Map(found.map(([name, tensor]) => [name, shapes(view, tensor)]));
   return { inputs: port(named(0, 1)), outputs: port(named(1, 2)) };
@@ -78,7 +82,9 @@ function list(view, table, field) {
   const at = slot(view, table, field);
   if (!at) return [];
   const start = follow(view, at);
-  return Array.from({ length: view.getUint32(start, true) }, (_, i) => view.getInt32(start + 4 + 4 * i, true));
+  return Array.from({ length: view.getUint32(start, true) }, (_, i) =>
+    view.getInt32(start + 4 + 4 * i, true),
+  );
 }
 
 /** A vector of tables. @param {DataView} view @param {number} table @param {number} field */
