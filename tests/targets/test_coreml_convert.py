@@ -202,7 +202,7 @@ def test_io_json_tells_how_features_differ_from_the_original(tmp_path: Path) -> 
         inputs=(
             Feature("in:ids", "int64", ("n", 2), "in_ids", "int32", ("n", 2)),
             Feature("rate", "int64", (), "rate", "int32", (1,)),
-            Feature("2nd", "bool", (None,), "feature_2nd", "int32", (None,)),
+            Feature("2nd", "bool", (None,), "_2nd", "int32", (None,)),
         ),
         outputs=(
             Feature("out/ids", "int64", ("n", 2), "out_ids", "int32", ("n", 2)),
@@ -327,12 +327,13 @@ def test_a_function_of_the_model_is_written_in_place_of_its_call(tmp_path: Path)
 
 
 def test_what_onnx_defines_by_other_operators_is_converted_as_these(tmp_path: Path) -> None:
-    proto = one(
-        "AffineGrid", [tensor("t", [1, 2, 3])], [tensor("y", [1, 2, 3, 2])], {"s": np.array([1, 1, 2, 3])}
-    )
-    proto.opset_import[0].version = 20
-    fed = {"t": np.array([[[1, 0, 0.5], [0, 2, 0]]], np.float32)}
-    np.testing.assert_allclose(answered(proto, tmp_path, fed)["y"], reference(proto, fed)["y"], rtol=1e-5)
+    shape = [1, 2, 3, 4]
+    proto = one("Attention", [tensor(name, shape) for name in "qkv"], [tensor("y", shape)])
+    proto.opset_import[0].version = 23
+    fed = {name: normal(place, *shape) for place, name in enumerate("qkv")}
+    scores = fed["q"] @ fed["k"].swapaxes(2, 3) / 2
+    shares = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(answered(proto, tmp_path, fed)["y"], shares @ fed["v"], rtol=1e-5)
 
 
 def test_an_operator_without_counterpart_is_named_with_its_node_and_what_to_do(tmp_path: Path) -> None:
@@ -569,3 +570,21 @@ def test_weights_in_constant_nodes_are_compressed_like_others(tmp_path: Path) ->
     proto.graph.node.extend(nodes)
     main = package(proto, tmp_path, half=True, compression=Compression(8))
     assert targets.builder("coreml").operators(main) == Operators(3, 3)
+
+
+def test_names_that_coremltools_makes_up_too_stay_the_features_own(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["add_0"], ["cast_0"]), helper.make_node("Add", ["cast_0", "w"], ["relu_0"])]
+    nodes.append(helper.make_node("Relu", ["relu_0"], ["const_0"]))
+    outputs = [tensor("relu_0", [2]), tensor("const_0", [2])]
+    proto = model(nodes, [tensor("add_0", [2])], outputs, {"w": np.array([1, -3], np.float32)})
+    for half in (False, True):
+        main = package(proto, tmp_path / str(half), half=half)
+        found = description(main).description
+        assert [feature.name for feature in (*found.input, *found.output)] == ["add_0", "relu_0", "const_0"]
+
+
+def test_the_program_names_values_as_the_original_does(tmp_path: Path) -> None:
+    program = description(package(models.tiny_cnn(), tmp_path)).mlProgram.functions["main"]
+    operations = program.block_specializations[program.opset].operations
+    names = {operation.outputs[0].name for operation in operations if operation.type == "conv"}
+    assert names == {"a", "c", "d"}

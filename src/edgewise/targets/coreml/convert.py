@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import onnx.inliner
 
 from edgewise.errors import ToolchainError
 from edgewise.targets.building import Samples
@@ -72,9 +73,10 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     if not (foreign or model.functions) or model.ByteSize() > PROTOBUF_LIMIT:
         return model
     kept = [("", kind) for kind in kinds - foreign]
-    found = onnx.inliner.inline_selected_functions(model, kept, exclude=True, inline_schema_functions=True)
-    assert isinstance(found, onnx.ModelProto)
-    return found
+    try:
+        return onnx.inliner.inline_selected_functions(model, kept, exclude=True, inline_schema_functions=True)
+    except RuntimeError:  # it lacks the types that some definitions need: their operators are refused by name
+        return onnx.inliner.inline_local_functions(model)
 
 
 def defined(kind: str) -> bool:

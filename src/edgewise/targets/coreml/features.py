@@ -22,7 +22,7 @@ from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import ToolchainError
 from edgewise.targets.graph import spec
 
-__all__ = ["IO", "Feature", "signature"]
+__all__ = ["IO", "Feature", "free_name", "signature"]
 
 Shape = tuple[int | str | None, ...]
 
@@ -92,7 +92,7 @@ def _features(tensors: Iterable[TensorSpec], taken: set[str]) -> Iterator[Featur
             name=tensor.name,
             dtype=tensor.dtype,
             shape=tensor.shape,
-            feature=_free_name(tensor.name, taken),
+            feature=free_name(tensor.name, taken),
             feature_dtype=_dtype(tensor),
             feature_shape=_shape(tensor),
         )
@@ -115,11 +115,11 @@ def _shape(tensor: TensorSpec) -> Shape:
     return tensor.shape or (1,)
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """Return a name that Core ML takes and no other feature has."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+def free_name(name: str, taken: set[str]) -> str:
+    """Return a name that Core ML takes and that is not taken, and take it."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_")
     if not re.match(r"[A-Za-z]", plain):
-        plain = f"feature_{plain}"
+        plain = f"_{plain}"
     if plain in _RESERVED:
         plain = f"{plain}_"
     found, count = plain, 2

@@ -1,6 +1,7 @@
 """The walk over an ONNX graph: features → node after node → a MIL program with its input types.
 
-Every node's function is handed MIL values and returns MIL values. Bodies of If, Loop and Scan are walked by the
+Every node's function is handed MIL values and returns MIL values, which are named like the original's tensors: so
+Core ML's own reports can be read beside the original. Bodies of If, Loop and Scan are walked by the
 same code, seeing the values around them. Constants become MIL constants where their graph begins; what MIL can
 work out of them and of shapes, it does as the values are made.
 """
@@ -8,7 +9,7 @@ work out of them and of shapes, it does as the values are made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import coremltools as ct
@@ -18,7 +19,7 @@ from coremltools.converters.mil.mil import Function, Program
 from onnx import numpy_helper
 
 from edgewise.errors import EdgewiseError, ToolchainError
-from edgewise.targets.coreml.features import IO, Feature
+from edgewise.targets.coreml.features import IO, Feature, free_name
 from edgewise.targets.coreml.mil.registry import Node, UnsupportedError, function
 from edgewise.targets.coreml.mil.values import Var, cast, constant, mb, scalar, to_bool, widened
 from edgewise.targets.coreml.refused import RefusedError
@@ -66,7 +67,8 @@ def converted(model: onnx.ModelProto, io: IO, ranges: Mapping[str, Range], targe
     }
     with Function(placeholders, opset_version=target) as main:
         values = {feature.name: _entering(main.inputs[feature.feature], feature) for feature in io.inputs}
-        found = _Scope(_opsets(model), values).walk(model.graph)
+        features = {part.feature for part in (*io.inputs, *io.outputs)}
+        found = _Scope(_opsets(model), values, {}, features).walk(model.graph)
         main.set_outputs([_leaving(value, to) for value, to in zip(found, io.outputs, strict=True)])
     program = Program()
     program.add_function("main", main)
@@ -105,11 +107,12 @@ def _leaving(value: Var, feature: Feature) -> Var:
 
 @dataclass(slots=True)
 class _Scope:
-    """One graph, and the values it can see."""
+    """One graph, and the values it can see; `names` are those taken in the whole program."""
 
     opsets: Mapping[str, int]
     values: dict[str, Var]
-    outside: Mapping[str, Var] = field(default_factory=dict)
+    outside: Mapping[str, Var]
+    names: set[str]
 
     def walk(self, graph: onnx.GraphProto) -> list[Var]:
         """Convert all nodes and return the values of the graph's outputs."""
@@ -160,8 +163,8 @@ class _Scope:
 
     def _body(self, graph: onnx.GraphProto, inputs: Sequence[Var]) -> list[Var]:
         names = [value.name for value in graph.input]
-        inner = _Scope(self.opsets, dict(zip(names, inputs, strict=True)), {**self.outside, **self.values})
-        return inner.walk(graph)
+        around = {**self.outside, **self.values}
+        return _Scope(self.opsets, dict(zip(names, inputs, strict=True)), around, self.names).walk(graph)
 
     def _keep(self, proto: onnx.NodeProto, found: Sequence[Var | None]) -> None:
         for name, value in zip(proto.output, found, strict=False):
@@ -173,6 +176,15 @@ class _Scope:
                         proto, f"makes a tensor with {value.rank} axes; Core ML has {_MOST_AXES} at most"
                     )
                 self.values[name] = value
+                self._name(value, name)
+
+    def _name(self, value: Var, name: str) -> None:
+        """Name a value that coremltools has named after its operator's type like the original's tensor."""
+        if value.op is None or value.name in self.names or value.op.op_type == "const":
+            return
+        value.set_name(free_name(name, self.names))
+        if len(value.op.outputs) == 1:
+            value.op.name = value.name
 
 
 def kind_of(proto: onnx.NodeProto) -> str:
