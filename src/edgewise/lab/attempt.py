@@ -203,7 +203,7 @@ def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], timed: int, wa
 
     count = plan.config.measure.rounds
     found = rounds.interleave(
-        [trial.id for trial in trials.values() if trial.judged and trial.evidence is Evidence.MEASURED],
+        [trial.id for trial in trials.values() if trial.judged and _timed(plan, trial)],
         count,
         once,
         begin=lambda number, several: watcher.stage(f"Timing, round {number} of {count}", several),
@@ -211,6 +211,13 @@ def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], timed: int, wa
     )
     for name, measured in found.items():
         trials[name].rounds = measured
+
+
+def _timed(plan: Plan, trial: Trial) -> bool:
+    """Tell whether times say anything: not an emulator's, nor a browser's where no tier measured here has one."""
+    module, target = targets.session(trial.candidate.target), trial.candidate.target
+    wanted = module.NATIVE or any(target in tier.runtimes for tier in plan.config.tiers if tier.here)
+    return module.EVIDENCE is Evidence.MEASURED and wanted
 
 
 def _beaten(plan: Plan, trials: Mapping[str, Trial], results: rounds.Results) -> set[str]:

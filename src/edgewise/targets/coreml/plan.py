@@ -1,115 +1,76 @@
 """A MIL program as a plan: what to call, on which slots, and which slots to empty afterwards.
 
-    coremltools' Program → compile_function → Plan → Plan.run(values of the inputs) → values of the outputs
+    coremltools' Program → compiler.compile_function → Plan → Plan.run(inputs) → outputs
 
-All values live in one list, the slots. Everything that needs a name is looked up at compile time: constants are
-converted, weights unpacked and whatever depends on constants alone is computed once; a run copies the list, fills
-in the inputs and calls the steps in turn. A slot is emptied after its last use. Nothing is kept between runs, and
-steps never change a value in place, so a plan may be run by several threads at once.
+All values live in one list, the slots. A run copies the list, which holds the constants, fills in the inputs and
+calls the steps in turn; a slot is emptied after its last use. Nothing is kept between runs, and steps never change
+a value in place, so a plan may be run by several threads at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.errors import DeviceError
 from edgewise.targets.coreml.half import to_half
-from edgewise.targets.coreml.operators import OPERATORS, REQUIRED, Operator
+from edgewise.targets.coreml.operators import Operator
 
-__all__ = ["Plan", "compile_function"]
+__all__ = ["Argument", "Block", "Compute", "Cond", "Kind", "Loop", "Plan", "Slots", "Step", "Store"]
 
 Slots = list[Any]
 Argument = int | tuple[int, ...]  # a slot, or the slots of a tuple
 
-_DTYPES = {
-    "bool": np.bool_,
-    "fp16": np.float32,  # that holds float16's values
-    "fp32": np.float32,
-    "fp64": np.float64,
-    "int16": np.int16,
-    "int32": np.int32,
-    "int4": np.int8,
-    "int64": np.int64,
-    "int8": np.int8,
-    "uint16": np.uint16,
-    "uint32": np.uint32,
-    "uint8": np.uint8,
-} | dict.fromkeys(("uint1", "uint2", "uint3", "uint4", "uint6"), np.uint8)
-
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """How a value of a declared type is held; without a dtype (text, lists) as it comes."""
 
     dtype: Any = None
     half: bool = False
 
     def hold(self, value: Any) -> Any:
+        """Convert a value to its type."""
         if self.dtype is None:
             return value
         array = np.asarray(value, self.dtype)
         return to_half(array) if self.half else array
 
 
-class _Step(Protocol):
-    """One operator of the program. `label` names it in messages; `uses` are the slots that it reads."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def uses(self) -> Iterable[int]: ...
-
-    @property
-    def outputs(self) -> tuple[int, ...]: ...
-
-    def __call__(self, slots: Slots) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
-class _Compute:
-    """An operator of the registry."""
+class Step(ABC):
+    """One operator of the program: its name for messages, and the slots that it reads and fills."""
 
     label: str
-    operator: Operator
-    arguments: tuple[Argument, ...]
+    uses: frozenset[int]
     outputs: tuple[int, ...]
-    kinds: tuple[_Kind, ...]
 
-    @property
-    def uses(self) -> Iterator[int]:
-        for argument in self.arguments:
-            yield from (argument,) if isinstance(argument, int) else argument
-
-    def __call__(self, slots: Slots) -> None:
-        result = self.operator.run(
-            *[slots[a] if type(a) is int else [slots[i] for i in a] for a in self.arguments]  # type: ignore[union-attr]
-        )
-        results = result if type(result) is tuple else (result,)
-        for slot, kind, value in zip(self.outputs, self.kinds, results, strict=True):
-            slots[slot] = kind.hold(value)
+    @abstractmethod
+    def run(self, slots: Slots) -> None:
+        """Fill the outputs."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """Steps with the slots that each leaves without a reader, and the block's own inputs and outputs."""
+class Block:
+    """Steps in order, the slots that nobody reads after each, and the block's own inputs and outputs."""
 
-    steps: tuple[_Step, ...]
+    steps: tuple[Step, ...]
     spent: tuple[tuple[int, ...], ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     uses: frozenset[int]  # slots from outside
 
     def run(self, slots: Slots) -> None:
+        """Fill the outputs. Raises DeviceError naming the operator that failed."""
         for step, spent in zip(self.steps, self.spent, strict=True):
             try:
-                step(slots)
-            except DeviceError:
+                step.run(slots)
+            except DeviceError:  # of a block within this one
                 raise
             except Exception as error:
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -119,39 +80,46 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cond:
+class Compute(Step):
+    """An operator of the registry."""
+
+    operator: Operator
+    arguments: tuple[Argument, ...]
+    kinds: tuple[Kind, ...]
+
+    def run(self, slots: Slots) -> None:
+        """Call the operator's function and hold its results as the program declares them."""
+        values = [slots[a] if isinstance(a, int) else [slots[i] for i in a] for a in self.arguments]
+        result = self.operator.run(*values)
+        results = result if type(result) is tuple else (result,)
+        for slot, kind, value in zip(self.outputs, self.kinds, results, strict=True):
+            slots[slot] = kind.hold(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Cond(Step):
     """One of two blocks is run."""
 
-    label: str
     predicate: int
-    branches: tuple[_Block, _Block]
-    outputs: tuple[int, ...]
+    branches: tuple[Block, Block]
 
-    @property
-    def uses(self) -> Iterable[int]:
-        return {self.predicate, *self.branches[0].uses, *self.branches[1].uses}
-
-    def __call__(self, slots: Slots) -> None:
+    def run(self, slots: Slots) -> None:
+        """Run the first block if the predicate holds, else the second."""
         branch = self.branches[0 if slots[self.predicate] else 1]
         branch.run(slots)
         _move(slots, branch.outputs, self.outputs)
 
 
 @dataclass(frozen=True, slots=True)
-class _Loop:
-    """`body` is run on the loop's variables for as long as `test` says so."""
+class Loop(Step):
+    """A block is run on the loop's variables for as long as another says so."""
 
-    label: str
     variables: tuple[int, ...]
-    test: _Block
-    body: _Block
-    outputs: tuple[int, ...]
+    test: Block
+    body: Block
 
-    @property
-    def uses(self) -> Iterable[int]:
-        return {*self.variables, *self.test.uses, *self.body.uses}
-
-    def __call__(self, slots: Slots) -> None:
+    def run(self, slots: Slots) -> None:
+        """Keep the variables in the outputs: the blocks empty their inputs."""
         _move(slots, self.variables, self.outputs)
         while True:
             _move(slots, self.outputs, self.test.inputs)
@@ -164,21 +132,15 @@ class _Loop:
 
 
 @dataclass(frozen=True, slots=True)
-class _Store:
-    """Writes a state, which later steps of the same run read."""
+class Store(Step):
+    """A state is written, for later steps of the same run."""
 
-    label: str
     state: int
     value: int
-    outputs: tuple[int, ...]
 
-    @property
-    def uses(self) -> Iterable[int]:
-        return (self.value,)
-
-    def __call__(self, slots: Slots) -> None:
-        slots[self.state] = slots[self.value]
-        for slot in self.outputs:
+    def run(self, slots: Slots) -> None:
+        """Put the value into the state and into the operator's result."""
+        for slot in (self.state, *self.outputs):
             slots[slot] = slots[self.value]
 
 
@@ -191,9 +153,9 @@ def _move(slots: Slots, sources: Sequence[int], destinations: Sequence[int]) -> 
 class Plan:
     """A compiled function."""
 
-    block: _Block
+    block: Block
     constants: Slots
-    kinds: tuple[_Kind, ...]
+    kinds: tuple[Kind, ...]
 
     def run(self, values: Sequence[NDArray[Any]]) -> list[Any]:
         """Return the outputs for the inputs, both in the function's order; float16 as float32.
@@ -206,151 +168,3 @@ class Plan:
                 slots[slot] = kind.hold(value)
             self.block.run(slots)
         return [slots[slot] for slot in self.block.outputs]
-
-
-def compile_function(function: Any) -> Plan:
-    """Compile a coremltools Function. Raises DeviceError that names the operators nobody has implemented."""
-    unknown = sorted(set(_unknown(function)))
-    if unknown:
-        raise DeviceError(f"the interpreter of ML Programs does not know the operators {', '.join(unknown)}")
-    compiler = _Compiler()
-    given = {name: var for name, var in function.inputs.items() if not _is_state(var)}
-    for name, var in function.inputs.items():
-        slot = compiler.slot(var)
-        if name not in given:
-            inner = var.sym_type.wrapped_type()
-            compiler.slots[slot] = np.zeros(inner.get_shape(), _kind_of(inner.get_primitive()).dtype)
-    with np.errstate(all="ignore"):
-        block = compiler.block(function, list(given.values()))
-    return Plan(block, compiler.kept(block), tuple(_kind(var) for var in given.values()))
-
-
-_CONTROL = {"cond", "const", "coreml_update_state", "while_loop"}
-
-
-def _unknown(block: Any) -> Iterator[str]:
-    for op in block.operations:
-        if op.op_type not in OPERATORS and op.op_type not in _CONTROL:
-            yield op.op_type
-        for inner in op.blocks:
-            yield from _unknown(inner)
-
-
-def _is_state(var: Any) -> bool:
-    from coremltools.converters.mil.mil import types
-
-    return bool(types.is_state(var.sym_type))
-
-
-def _kind(var: Any) -> _Kind:
-    from coremltools.converters.mil.mil import types
-
-    if types.is_tensor(var.sym_type) or types.is_scalar(var.sym_type):
-        return _kind_of(var.dtype)
-    return _Kind()
-
-
-def _kind_of(builtin: Any) -> _Kind:
-    from coremltools.converters.mil.mil.types import builtin_to_string
-
-    name = builtin_to_string(builtin)
-    return _Kind(_DTYPES.get(name), half=name == "fp16")
-
-
-@dataclass(slots=True)
-class _Compiler:
-    """Gives each value of the program a slot, and turns operators into steps or, where it can, into constants."""
-
-    slots: Slots = field(default_factory=list)
-    places: dict[int, int] = field(default_factory=dict)  # id of coremltools' Var → slot
-    fixed: set[int] = field(default_factory=set)  # slots of constants
-
-    def slot(self, var: Any) -> int:
-        if id(var) not in self.places:
-            self.places[id(var)] = len(self.slots)
-            self.slots.append(None)
-        return self.places[id(var)]
-
-    def constant(self, value: Any) -> int:
-        self.slots.append(value)
-        self.fixed.add(len(self.slots) - 1)
-        return len(self.slots) - 1
-
-    def kept(self, block: _Block) -> Slots:
-        """Return the slots with the constants that a run needs; those of compressed weights are not among them."""
-        needed = set(block.outputs) | {slot for step in block.steps for slot in step.uses}
-        return [
-            value if slot in needed or slot not in self.fixed else None
-            for slot, value in enumerate(self.slots)
-        ]
-
-    def block(self, block: Any, inputs: Sequence[Any]) -> _Block:
-        entry = tuple(self.slot(var) for var in inputs)
-        steps = [step for op in block.operations for step in self.steps(op)]
-        outputs = tuple(self.slot(var) for var in block.outputs)
-        own = {slot for step in steps for slot in step.outputs} | set(entry)
-        used = {slot for step in steps for slot in step.uses} | set(outputs)
-        return _Block(tuple(steps), _spent(steps, own - set(outputs)), entry, outputs, frozenset(used - own))
-
-    def steps(self, op: Any) -> Iterator[_Step]:
-        outputs = tuple(self.slot(var) for var in op.outputs)
-        label = f"{op.op_type} ({op.name})"
-        match op.op_type:
-            case "const":
-                self.places[id(op.outputs[0])] = self.constant(_constant(op.outputs[0]))
-            case "cond":
-                first, second = (self.block(inner, ()) for inner in op.blocks)
-                yield _Cond(label, self.slot(op.pred), (first, second), outputs)
-            case "while_loop":
-                test, body = (self.block(inner, inner.inputs) for inner in op.blocks)
-                yield _Loop(label, tuple(self.slot(var) for var in op.loop_vars), test, body, outputs)
-            case "coreml_update_state":
-                yield _Store(label, self.slot(op.state), self.slot(op.value), outputs)
-            case _:
-                yield from self.computed(op, label, outputs)
-
-    def computed(self, op: Any, label: str, outputs: tuple[int, ...]) -> Iterator[_Step]:
-        operator = OPERATORS[op.op_type]
-        arguments = tuple(self.arguments(op, label, operator.parameters))
-        kinds = [_kind(var) for var in op.outputs]
-        if operator.moves:
-            kinds = [_Kind(kind.dtype) for kind in kinds]
-        step = _Compute(label, operator, arguments, outputs, tuple(kinds))
-        if self.fixed.issuperset(step.uses):
-            _Block((step,), ((),), (), (), frozenset()).run(self.slots)
-            self.fixed.update(outputs)
-        else:
-            yield step
-
-    def arguments(self, op: Any, label: str, parameters: Mapping[str, Any]) -> Iterator[Argument]:
-        """Yield the slots of the operator's parameters. Raises DeviceError on one that nobody has implemented."""
-        given = {name: var for name, var in op.inputs.items() if var is not None}
-        if strange := given.keys() - parameters.keys():
-            raise DeviceError(
-                f"Core ML operator {label}: the interpreter does not know its {', '.join(strange)}"
-            )
-        for name, default in parameters.items():
-            if name not in given:
-                if default is REQUIRED:
-                    raise DeviceError(f"Core ML operator {label} lacks {name}")
-                yield self.constant(default)
-            elif isinstance(given[name], (list, tuple)):
-                yield tuple(self.slot(var) for var in given[name])
-            else:
-                yield self.slot(given[name])
-
-
-def _constant(var: Any) -> Any:
-    value = getattr(var.val, "ls", var.val)  # a MIL list wraps a Python list
-    return value if isinstance(value, (str, list)) else _kind(var).hold(value)
-
-
-def _spent(steps: Sequence[_Step], own: set[int]) -> tuple[tuple[int, ...], ...]:
-    """Return for each step which of the block's own slots nobody reads after it."""
-    read: set[int] = set()
-    result = []
-    for step in reversed(steps):
-        met = (set(step.uses) | set(step.outputs)) & own
-        result.append(tuple(sorted(met - read)))
-        read |= met
-    return tuple(reversed(result))

@@ -1,7 +1,7 @@
 """Runs Core ML packages anywhere, by interpreting their ML Program in numpy: it shows numerics, never speed.
 
 What runs is the *saved* package: coremltools rebuilds the program from the file and its weights, compressed ones
-included, and `plan` executes it. So a mistake of the converter, of the file or of a compression shows here.
+included, and a plan of it is executed. So a mistake of the converter, of the file or of a compression shows here.
 
 What is modelled: each operator as its reference describes it; float16 wherever the program declares it, as the
 rounding of each operator's result to float16 (to nearest even, overflow to inf), with float32 inside the operator.
@@ -26,8 +26,9 @@ from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
 from edgewise.targets import Session, Settings, Tensors, chosen
+from edgewise.targets.coreml.compiler import compile_function
 from edgewise.targets.coreml.package import load_program, read_model
-from edgewise.targets.coreml.plan import Plan, compile_function
+from edgewise.targets.coreml.plan import Plan
 from edgewise.targets.coreml.ports import Feature, Port, Ports, features, read_ports
 
 __all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "load", "version"]
