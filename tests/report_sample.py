@@ -10,8 +10,16 @@ from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.bundle.golden import Difference
 from edgewise.bundle.manifest import Verdict
 from edgewise.lab.compress.recipe import Candidate
-from edgewise.lab.profile.accelerators import Gap, Support
-from edgewise.lab.result import BuildResult, CandidateRow, Cell, Claim, GoalResult, TierResult
+from edgewise.lab.result import (
+    BuildResult,
+    CandidateRow,
+    Cell,
+    Claim,
+    Gap,
+    GoalResult,
+    Support,
+    TierResult,
+)
 from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original, WeightInt8
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
 from edgewise.targets.openvino.build import OpenVinoPtq, OpenVinoWeights

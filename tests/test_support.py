@@ -21,8 +21,9 @@ from edgewise import targets
 from edgewise.bundle.evidence import Evidence
 from edgewise.errors import InputError
 from edgewise.lab.model.load import load
-from edgewise.lab.profile import Support, support
+from edgewise.lab.profile import support
 from edgewise.lab.profile.accelerators import _graphs
+from edgewise.lab.result import Support
 from edgewise.targets.browser import webgpu
 from edgewise.targets.onnxruntime import support as onnxruntime_support
 from edgewise.targets.onnxruntime.caveats import holds, sentences

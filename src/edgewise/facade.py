@@ -27,8 +27,8 @@ from edgewise.lab import figures, machine
 from edgewise.lab.attempt import BASELINE
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run
-from edgewise.lab.profile import Support, profile, support
-from edgewise.lab.result import BuildResult
+from edgewise.lab.profile import profile, support
+from edgewise.lab.result import BuildResult, Support
 from edgewise.lab.watcher import Watcher
 from edgewise.targets.graph import PROTOBUF_LIMIT
 from edgewise.targets.placement import CPU

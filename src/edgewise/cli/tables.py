@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edgewise.bundle.evidence import Evidence
-from edgewise.lab.profile import Profile, Support
-from edgewise.lab.result import BuildResult, CandidateRow
+from edgewise.lab.profile import Profile
+from edgewise.lab.result import BuildResult, CandidateRow, Support
 from edgewise.report import format as fmt
 from edgewise.report.view import floor_word
 from edgewise.report.words import opening

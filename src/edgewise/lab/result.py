@@ -9,10 +9,18 @@ import msgspec
 from edgewise.bundle.evidence import Evidence, Figure
 from edgewise.bundle.golden import Difference
 from edgewise.bundle.manifest import Verdict
-from edgewise.lab.profile.accelerators import Support
 from edgewise.targets.building import Operators
 
-__all__ = ["BuildResult", "CandidateRow", "Cell", "Claim", "GoalResult", "TierResult"]
+__all__ = [
+    "BuildResult",
+    "CandidateRow",
+    "Cell",
+    "Claim",
+    "Gap",
+    "GoalResult",
+    "Support",
+    "TierResult",
+]
 
 
 class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +108,39 @@ class Cell(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     difference: Difference | None = None
     quality: Figure | None = None
     reason: str | None = None
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Operators that are not on the accelerator for one reason, how many of each type, and their MACs."""
+
+    where: str  # as in edgewise.targets.placement.Where
+    why: str
+    ops: dict[str, int]
+    macs: int
+
+
+class Support(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a model one accelerator of a target takes.
+
+    `operators` = `on` it + on the `cpu` + `unsupported`, Constants left out; `macs_on` is a part of `macs`, which
+    are those of one run. `sizes` are the dynamic dimensions that were fixed for this answer: none for the model
+    as it is. Evidence `none` means that nothing is known, and `notes` say why.
+    """
+
+    target: str
+    accelerator: str
+    evidence: Evidence
+    source: str = ""
+    sizes: dict[str, int] = {}
+    operators: int = 0
+    on: int = 0
+    cpu: int = 0
+    unsupported: int = 0
+    macs: int = 0
+    macs_on: int = 0
+    partitions: int = 0
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,8 @@
 `support` says which of its operators a target's accelerators take, before anything is built.
 """
 
-from edgewise.lab.profile.accelerators import Gap, Support, support
+from edgewise.lab.profile.accelerators import support
 from edgewise.lab.profile.inspection import profile
 from edgewise.lab.profile.result import KINDS, Kind, Layer, Profile
 
-__all__ = ["KINDS", "Gap", "Kind", "Layer", "Profile", "Support", "profile", "support"]
+__all__ = ["KINDS", "Kind", "Layer", "Profile", "profile", "support"]

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import msgspec
 import onnx
 
 from edgewise import targets
@@ -22,43 +21,11 @@ from edgewise.lab.model.load import Model
 from edgewise.lab.model.runtime import fold
 from edgewise.lab.profile.flatten import inlined
 from edgewise.lab.profile.inspection import profile
+from edgewise.lab.result import Gap, Support
 from edgewise.targets.graph import PROTOBUF_LIMIT, nodes, spec
 from edgewise.targets.placement import Partitioning, Placement, SupportModule, Where
 
-__all__ = ["Gap", "Support", "support"]
-
-
-class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """Operators that are not on the accelerator for one reason, how many of each type, and their MACs."""
-
-    where: Where
-    why: str
-    ops: dict[str, int]
-    macs: int
-
-
-class Support(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a model one accelerator of a target takes.
-
-    `operators` = `on` it + on the `cpu` + `unsupported`, Constants left out; `macs_on` is a part of `macs`, which
-    are those of one run. `sizes` are the dynamic dimensions that were fixed for this answer: none for the model
-    as it is. Evidence `none` means that nothing is known, and `notes` say why.
-    """
-
-    target: str
-    accelerator: str
-    evidence: Evidence
-    source: str = ""
-    sizes: dict[str, int] = {}
-    operators: int = 0
-    on: int = 0
-    cpu: int = 0
-    unsupported: int = 0
-    macs: int = 0
-    macs_on: int = 0
-    partitions: int = 0
-    gaps: tuple[Gap, ...] = ()
-    notes: tuple[str, ...] = ()
+__all__ = ["support"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
