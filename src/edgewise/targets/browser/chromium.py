@@ -25,6 +25,8 @@ _QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Chromium asks for updates and accounts all the same: no name is found. (It still opens a UDP socket towards a
+    # public address, to see whether there is a route for IPv6, and sends nothing.)
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 # A GPU in software, so that WebGPU computes the same everywhere: it shows numbers, never speed.
