@@ -573,7 +573,10 @@ def test_weights_in_constant_nodes_are_compressed_like_others(tmp_path: Path) ->
 
 
 def test_names_that_coremltools_makes_up_too_stay_the_features_own(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Relu", ["add_0"], ["cast_0"]), helper.make_node("Add", ["cast_0", "w"], ["relu_0"])]
+    nodes = [
+        helper.make_node("Relu", ["add_0"], ["cast_0"]),
+        helper.make_node("Add", ["cast_0", "w"], ["relu_0"]),
+    ]
     nodes.append(helper.make_node("Relu", ["relu_0"], ["const_0"]))
     outputs = [tensor("relu_0", [2]), tensor("const_0", [2])]
     proto = model(nodes, [tensor("add_0", [2])], outputs, {"w": np.array([1, -3], np.float32)})
