@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["Compression", "compressed"]
 
-_SMALLEST = 1024
+_SMALLEST = 512
 """Elements from which on a weight is compressed: below, scales and description outweigh what is saved."""
 
 _SMALLEST_GROUP = 256

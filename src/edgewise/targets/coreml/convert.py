@@ -6,8 +6,10 @@ brought. In float16 every input and output keeps its type.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +70,18 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with functions in place of their calls, its own and those that ONNX defines operators by."""
     from edgewise.targets.coreml.mil import registry
 
-    kinds = {node.op_type for node in nodes(model.graph) if not node.domain}
-    foreign = {kind for kind in kinds - registry.supported() if defined(kind)}
+    every = chain(nodes(model.graph), *(function.node for function in model.functions))
+    foreign = any(defined(kind) for kind in {node.op_type for node in every} - registry.supported())
     if not (foreign or model.functions) or model.ByteSize() > PROTOBUF_LIMIT:
         return model
-    kept = [("", kind) for kind in kinds - foreign]
-    try:
-        return onnx.inliner.inline_selected_functions(model, kept, exclude=True, inline_schema_functions=True)
-    except RuntimeError:  # it lacks the types that some definitions need: their operators are refused by name
-        return onnx.inliner.inline_local_functions(model)
+    kept = [("", kind) for kind in sorted(registry.supported())]
+    if foreign:
+        # It fails where it lacks the types that a definition needs; that operator is then refused by name.
+        with contextlib.suppress(RuntimeError):
+            return onnx.inliner.inline_selected_functions(
+                model, kept, exclude=True, inline_schema_functions=True
+            )
+    return onnx.inliner.inline_local_functions(model)
 
 
 def defined(kind: str) -> bool:

@@ -182,7 +182,7 @@ class _Scope:
         """Name a value that coremltools has named after its operator's type like the original's tensor."""
         if value.op is None or value.name in self.names or value.op.op_type == "const":
             return
-        value.set_name(free_name(name, self.names))
+        value.set_name(free_name(name.removesuffix("_output_0"), self.names))  # which torch writes everywhere
         if len(value.op.outputs) == 1:
             value.op.name = value.name
 
