@@ -162,11 +162,17 @@ class Model {
   /** Make the next run one that can be trusted. @param {string} key @param {number[][]} shapes */
   async #prepare(key, shapes) {
     if (this.forgets && key === this.#last?.key) {
-      if (!this.#other) return this.#compile(shapes);
+      const between = this.#other && (this.#known.get(this.#other.key) ?? this.free);
+      if (!this.#other || !between || !this.#fits(between)) return this.#compile(shapes);
       await this.#once(this.#other.tensors);
-      this.#room = (this.#known.get(this.#other.key) ?? this.free).map(count);
+      this.#room = between.map(count);
     }
-    if (shapes.some((shape, i) => count(shape) > this.#room[i])) await this.#compile(shapes);
+    if (!this.#fits(shapes)) await this.#compile(shapes);
+  }
+
+  /** @param {number[][]} shapes */
+  #fits(shapes) {
+    return shapes.every((shape, i) => count(shape) <= this.#room[i]);
   }
 
   /**
@@ -179,20 +185,21 @@ class Model {
     const most = Math.max(1, ...tensors.flatMap(({ shape }) => shape));
     const room = this.free.map((shape) => shape.map((size) => (size < 0 ? most : size)));
     await this.#compile(room);
-    await this.#once(tensors);
-    const shapes = (await this.#once(tensors)).map(({ shape }) => shape);
-    if (
-      !shapes.every(
-        (shape, i) => shape.length === room[i].length && shape.every((size, axis) => size <= room[i][axis]),
-      )
-    )
-      throw new DeviceError(
-        "an output is longer than any side of the inputs, which LiteRT.js cannot answer: take ONNX Runtime",
-      );
+    const shapes = await this.#shapes(tensors).catch(() => []);
+    const fits = (/** @type {number[]} */ shape, /** @type {number[]} */ most) =>
+      shape?.length === most.length && shape.every((size, axis) => size <= most[axis]);
+    if (!room.every((most, i) => fits(shapes[i], most)))
+      throw new DeviceError("an output is longer than any side of the inputs, which LiteRT.js cannot answer");
     this.#known.set(key, shapes);
     this.#room = shapes.map(count);
     this.#last = { key, tensors };
     return shapes;
+  }
+
+  /** Run twice: outputs of the second run have the shapes of the first. @param {Tensor[]} tensors */
+  async #shapes(tensors) {
+    await this.#once(tensors);
+    return (await this.#once(tensors)).map(({ shape }) => shape);
   }
 
   /** @param {Tensor[]} tensors @returns {Promise<Tensor[]>} */
