@@ -16,7 +16,7 @@ from edgewise.errors import DeviceError
 from edgewise.targets.coreml.operators import OPERATORS, REQUIRED
 from edgewise.targets.coreml.plan import Argument, Block, Compute, Cond, Kind, Loop, Plan, Slots, Step, Store
 
-__all__ = ["compile_function"]
+__all__ = ["CONTROL", "compile_function"]
 
 _DTYPES = {
     "bool": np.bool_,
@@ -32,7 +32,7 @@ _DTYPES = {
     "uint32": np.uint32,
     "uint8": np.uint8,
 } | dict.fromkeys(("uint1", "uint2", "uint3", "uint4", "uint6"), np.uint8)
-_CONTROL = frozenset({"cond", "const", "coreml_update_state", "while_loop"})
+CONTROL = frozenset({"cond", "const", "coreml_update_state", "while_loop"})  # operators that are not computed
 
 
 def compile_function(function: Any) -> Plan:
@@ -54,7 +54,7 @@ def compile_function(function: Any) -> Plan:
 
 def _unknown(block: Any) -> Iterator[str]:
     for op in block.operations:
-        if op.op_type not in OPERATORS and op.op_type not in _CONTROL:
+        if op.op_type not in OPERATORS and op.op_type not in CONTROL:
             yield op.op_type
         for inner in op.blocks:
             yield from _unknown(inner)
