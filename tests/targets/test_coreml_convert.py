@@ -591,3 +591,24 @@ def test_the_program_names_values_as_the_original_does(tmp_path: Path) -> None:
     operations = program.block_specializations[program.opset].operations
     names = {operation.outputs[0].name for operation in operations if operation.type == "conv"}
     assert names == {"a", "c", "d"}
+
+
+def test_layer_normalization_in_parts_becomes_one_operator(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[-1]),
+        helper.make_node("Sub", ["x", "mean"], ["centred"]),
+        helper.make_node("Pow", ["centred", "two"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares"], ["spread"], axes=[-1]),
+        helper.make_node("Add", ["spread", "epsilon"], ["above_zero"]),
+        helper.make_node("Sqrt", ["above_zero"], ["deviation"]),
+        helper.make_node("Div", ["centred", "deviation"], ["y"]),
+    ]
+    weights = {"two": np.array(2, np.float32), "epsilon": np.array(1e-5, np.float32)}
+    proto = model(nodes, [tensor("x", ["n", 8])], [tensor("y", ["n", 8])], weights)
+    large = {"x": 300 * normal(1, 3, 8)}  # its squares are beyond float16
+    answer = answered(proto, tmp_path, large, half=True)["y"]
+    np.testing.assert_allclose(answer, reference(proto, large)["y"], atol=5e-3)
+    program = description(tmp_path / MAIN).mlProgram.functions["main"]
+    kinds = [operation.type for operation in program.block_specializations[program.opset].operations]
+    assert kinds.count("layer_norm") == 1
+    assert "sqrt" not in kinds

@@ -54,7 +54,7 @@ def partitionings(model: onnx.ModelProto) -> Iterator[Partitioning]:
         evidence=Evidence.COMPILED,
         source=f"edgewise's converter, coremltools {version('coremltools')}",
         placements=placements,
-        partitions=partitions(model.graph, on),
+        partitions=partitions(model.graph, on) if refused else 1,  # the whole model is one program
         notes=(_NOTE, _FIRST) if refused else (_NOTE,),
     )
 

@@ -7,6 +7,7 @@ from functools import reduce
 
 import numpy as np
 
+from edgewise.targets.coreml.mil.patterns import standardized
 from edgewise.targets.coreml.mil.registry import Node, UnsupportedError, operator
 from edgewise.targets.coreml.mil.values import Var, cast, is_float, is_int, known, like, mb
 
@@ -79,7 +80,8 @@ def binary(node: Node) -> Var:
 def divide(node: Node) -> Var:
     """Divide; integers are cut towards zero in ONNX, and rounded down by MIL."""
     if is_float(node[0]):
-        return mb.real_div(x=node[0], y=node[1])
+        found = standardized(node[0], node[1])
+        return mb.real_div(x=node[0], y=node[1]) if found is None else found
     return _truncated(node[0], node[1])
 
 
