@@ -109,8 +109,9 @@ def scripted(module: Any, example: Any, folder: Path) -> Path:
     return folder / "scripted.mlpackage"
 
 
+# TorchScript takes an input without an annotation for a tensor.
 class Fork(torch.nn.Module):  # type: ignore[misc]
-    def forward(self, x):  # type: ignore[no-untyped-def]  # which TorchScript takes for a tensor
+    def forward(self, x):  # type: ignore[no-untyped-def]
         y = x * 2.0 + 1.0 if x.sum() > 0 else torch.sqrt(torch.abs(x))
         return y - 0.5
 

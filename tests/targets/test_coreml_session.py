@@ -170,6 +170,18 @@ def test_a_state_is_read_and_written_and_starts_as_zeros_in_each_run(tmp_path: P
         np.testing.assert_array_equal(answer["y"], np.array([10, 20, 30]))
 
 
+def test_a_shape_that_the_program_computes_from_scalars_is_used(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        rows, columns = (mb.gather(x=mb.shape(x=x), indices=i) for i in range(2))
+        return mb.reshape(x=x, shape=mb.concat(values=[columns, rows], axis=0), name="y")
+
+    sizes = (ct.RangeDim(1, 4), ct.RangeDim(1, 4))
+    shape = (mil.get_new_symbol(), mil.get_new_symbol())
+    manifest = save(tmp_path, build, [shape], inputs=[ct.TensorType("x", shape=sizes)])
+    answer = session.load(manifest, []).run({"x": X})
+    np.testing.assert_array_equal(answer["y"], X.reshape(3, 2))
+
+
 def test_answers_belong_to_the_caller(tmp_path: Path) -> None:
     loaded = session.load(save(tmp_path, lambda x: mb.reshape(x=x, shape=[3, 2], name="y")), [])
     given = X.copy()

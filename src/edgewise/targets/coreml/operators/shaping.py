@@ -73,7 +73,7 @@ def _transpose(x: Array, perm: Any) -> Any:
 @operator("concat", moves=True)
 def _concat(values: Sequence[Array], axis: Any, interleave: Any = False) -> Any:
     if not interleave:
-        return np.concatenate(values, axis=int(axis))
+        return np.concatenate([np.atleast_1d(value) for value in values], axis=int(axis))
     along = int(axis) % values[0].ndim
     shape = list(values[0].shape)
     shape[along] = -1
