@@ -25,6 +25,7 @@ from edgewise.facade import Build
 from edgewise.lab import attempt, config, plan
 from edgewise.lab.compress import apply
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.result import BuildResult
 from edgewise.lab.workshop import Workshop
@@ -119,6 +120,7 @@ def test_a_recipe_rebuilds_a_byte_identical_artifact(
     prepared = plan.prepare(config.load(digits_project.config))
     calibration = [sample.inputs for sample in prepared.splits.calibration]
     source = tmp_path / "source.onnx"
+    assert isinstance(prepared.model, OnnxModel)
     onnx.save(simplify(prepared.model, calibration[:4]).model, source)
     (tmp_path / "files").mkdir()
     candidate = Candidate.of(row.target, row.recipe)

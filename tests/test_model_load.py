@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgewise.errors import InputError
-from edgewise.lab.model import Model, load, simplify
+from edgewise.lab.model import OnnxModel, load, simplify
 from models import (
     FLOAT,
     INT64,
@@ -32,7 +32,7 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def loaded(proto: onnx.ModelProto, folder: Path) -> Model:
+def loaded(proto: onnx.ModelProto, folder: Path) -> OnnxModel:
     return load(save(proto, folder / "model.onnx"))
 
 

@@ -25,6 +25,7 @@ from edgewise.errors import InputError, missing_extra
 from edgewise.lab import config as configuration
 from edgewise.lab import figures, machine
 from edgewise.lab.attempt import BASELINE
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run
 from edgewise.lab.profile import profile, support
@@ -126,16 +127,18 @@ def _result(outcome: Outcome, out: Path, state: str) -> BuildResult:
 
 
 def _profile(outcome: Outcome) -> dict[str, Any]:
-    """Return the model's costs on one search sample, without the list of layers."""
+    """Return the costs of an ONNX model on one search sample, without the list of layers."""
     plan = outcome.plan
+    if not isinstance(plan.model, OnnxModel):
+        return {}
     found = profile(plan.model, feeds=dict(plan.splits.search[0].inputs))
     return {k: v for k, v in msgspec.to_builtins(found).items() if k not in ("layers", "inputs", "outputs")}
 
 
 def _support(outcome: Outcome) -> tuple[Support, ...]:
-    """Return what the accelerators of the fleet's targets would take of the model; of 2 GB and more, nothing is known."""
+    """Return what the accelerators of the fleet's targets would take of the model; of what is no ONNX, or has 2 GB and more, nothing is known."""
     plan = outcome.plan
-    if plan.model.size >= PROTOBUF_LIMIT:
+    if not isinstance(plan.model, OnnxModel) or plan.model.size >= PROTOBUF_LIMIT:
         return ()
     return tuple(one for one in support(plan.model, plan.targets) if one.accelerator not in ("", CPU))
 

@@ -23,8 +23,10 @@ from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Floor, Interval, margin_to_floor
 from edgewise.lab.measure import rounds
 from edgewise.lab.measure.worker import Measured
+from edgewise.lab.model.base import Model
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.simplify import simplify
-from edgewise.lab.plan import RUNTIME, Plan
+from edgewise.lab.plan import Plan
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
@@ -43,13 +45,17 @@ __all__ = [
     "tune",
 ]
 
-BASELINE = "original"  # the user's own file, in ONNX Runtime with its default options
+BASELINE = "original"  # the user's own file, in its own runtime with default options
 ROUND_MS = 1500.0  # how long the timed part of one round should take for the original
 SLOW, HOPELESS = 1.5, 3.0  # times the fastest of a round
 
 
 def source_of(plan: Plan, shop: Workshop) -> tuple[Path, tuple[str, ...]]:
-    """Write the file that candidates are built from: the model, simplified where that changes no result."""
+    """Write the file that candidates are built from: a graph is simplified where that changes no result."""
+    if not isinstance(plan.model, OnnxModel):
+        path = shop.scratch / f"source.{plan.model.format}"
+        shutil.copyfile(plan.model.path, path)
+        return path, ()
     feeds = [sample.inputs for sample in plan.splits.calibration[:4]]
     slim = simplify(plan.model, feeds)
     path = shop.scratch / "source.onnx"
@@ -59,14 +65,16 @@ def source_of(plan: Plan, shop: Workshop) -> tuple[Path, tuple[str, ...]]:
 
 def baseline_of(plan: Plan, shop: Workshop) -> Trial:
     """Take the user's file as it came (external data folded into one file)."""
-    path = shop.scratch / "original" / "model.onnx"
+    model = plan.model
+    runtime = targets.builder(model.runtime)
+    path = shop.scratch / "original" / runtime.MAIN
     path.parent.mkdir()
-    if plan.model.size == plan.model.path.stat().st_size:
-        shutil.copyfile(plan.model.path, path)
+    if isinstance(model, OnnxModel) and model.size != model.path.stat().st_size:
+        onnx.save(model.proto, path)
     else:
-        onnx.save(plan.model.proto, path)
-    built = shop.adopt(path, targets.builder(RUNTIME).operators(path))
-    return Trial(Candidate(Original(), RUNTIME), BASELINE, built=built)
+        shutil.copyfile(model.path, path)
+    built = shop.adopt(path, runtime.operators(path))
+    return Trial(Candidate(Original(), model.runtime), BASELINE, built=built)
 
 
 def tune(shop: Workshop, baseline: Trial, watcher: Watcher) -> int:
@@ -85,7 +93,7 @@ def tune(shop: Workshop, baseline: Trial, watcher: Watcher) -> int:
 
 
 def _quick(shop: Workshop, baseline: Trial, threads: int) -> float:
-    return shop.time(baseline.artifact, RUNTIME, 30, threads=threads).quantile(0.5)
+    return shop.time(baseline.artifact, shop.plan.model.runtime, 30, threads=threads).quantile(0.5)
 
 
 def _thread_counts() -> list[int]:
@@ -95,23 +103,24 @@ def _thread_counts() -> list[int]:
 
 @contextmanager
 def _runs(shop: Workshop) -> Iterator[None]:
-    """Say that the original must run in ONNX Runtime: everything is compared with it."""
+    """Say that the original must run: everything is compared with it."""
+    model = shop.plan.model
     try:
         yield
     except jobs.JobError as error:
-        raise InputError(f"{shop.plan.model.path} does not run in ONNX Runtime: {error}") from error
+        raise InputError(f"{model.path} does not run in {model.runtime}: {error}") from error
 
 
 def judge_baseline(shop: Workshop, baseline: Trial) -> Judged:
     """Score the original on search: the reference of all others."""
     with _runs(shop):
-        baseline.judged = shop.judge(baseline.artifact, RUNTIME, "search", reference=None)
+        baseline.judged = shop.judge(baseline.artifact, shop.plan.model.runtime, "search", reference=None)
     return baseline.judged
 
 
 def build_all(plan: Plan, shop: Workshop, source: Path, watcher: Watcher) -> list[Trial]:
     """Build every candidate; one that fails has its reason."""
-    found = candidates(targets=plan.targets, transformer=is_transformer(plan.model.proto))
+    found = candidates(targets=plan.targets, transformer=_is_transformer(plan.model))
     trials = [Trial(candidate, candidate.id) for candidate in found]
     shop.store("calibration")
 
@@ -120,6 +129,10 @@ def build_all(plan: Plan, shop: Workshop, source: Path, watcher: Watcher) -> lis
 
     _side_by_side(shop, trials, build, "Building candidates", "built", watcher)
     return trials
+
+
+def _is_transformer(model: Model) -> bool:
+    return isinstance(model, OnnxModel) and is_transformer(model.proto)
 
 
 def judge_all(shop: Workshop, trials: Sequence[Trial], reference: Judged, watcher: Watcher) -> None:

@@ -14,7 +14,7 @@ from edgewise.lab.config import Config
 from edgewise.lab.data.interval import Floor, Interval, interval_of, margin_to_floor, verdict
 from edgewise.lab.data.metrics import Agreement
 from edgewise.lab.fleet.tiers import Tier
-from edgewise.lab.plan import RUNTIME, Plan
+from edgewise.lab.plan import Plan
 from edgewise.lab.result import CandidateRow, Claim, GoalResult, TierResult
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
@@ -40,11 +40,11 @@ def choose(plan: Plan, rows: tuple[CandidateRow, ...], trials: Mapping[str, Tria
 def shipped(
     plan: Plan, rows: tuple[CandidateRow, ...], trials: Mapping[str, Trial], choices: Mapping[str, Choice]
 ) -> tuple[Trial, ...]:
-    """Return the chosen variants, and one for the base install's runtime where none of them runs there."""
+    """Return the chosen variants, and one for the original's runtime where none of them runs there."""
     names = dict.fromkeys(c.candidate for c in choices.values() if c.candidate)
-    if names and all(trials[name].candidate.target != RUNTIME for name in names):
+    if names and all(trials[name].candidate.target != plan.model.runtime for name in names):
         tier = plan.config.tiers[0]
-        anywhere = Tier(name=tier.name, share=1.0, machine=tier.machine, runtimes=(RUNTIME,))
+        anywhere = Tier(name=tier.name, share=1.0, machine=tier.machine, runtimes=(plan.model.runtime,))
         fallback = choose(plan, rows, trials, anywhere).candidate
         names |= {fallback: None} if fallback else {}
     return tuple(trials[name] for name in names)
@@ -56,7 +56,7 @@ def claim(
     """Judge the original and what ships on the test split: claims by candidate, then by tier."""
     watcher.stage("Claiming on the test split", len(shipped) + 1)
     on = machine.describe()["platform"]
-    reference = shop.judge(baseline.artifact, RUNTIME, "test", reference=None)
+    reference = shop.judge(baseline.artifact, plan.model.runtime, "test", reference=None)
     watcher.step(BASELINE)
     claims: dict[str, dict[str, Claim]] = {}
     for trial in shipped:

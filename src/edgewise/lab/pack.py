@@ -28,7 +28,6 @@ from edgewise.bundle.steps import Ctc, Image, PostStep, PreStep, Tokenize
 from edgewise.lab.attempt import BASELINE
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.pipeline import Outcome
-from edgewise.lab.plan import RUNTIME
 from edgewise.lab.result import Cell
 from edgewise.lab.trial import Trial
 
@@ -89,7 +88,8 @@ def _golden_cases(outcome: Outcome) -> list[GoldenCase]:
     baseline = outcome.trials[BASELINE]
     assert baseline.built is not None
     picked = outcome.plan.splits.calibration[:GOLDEN_CASES]
-    session = targets.session(RUNTIME).load(baseline.built.main, outcome.plan.model.outputs)
+    model = outcome.plan.model
+    session = targets.session(model.runtime).load(baseline.built.main, model.outputs)
     pre = outcome.plan.config.pre
     answer = postprocessor(outcome.plan.config.post, outcome.plan.config.find)
     cases = []

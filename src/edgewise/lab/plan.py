@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewise.bundle.processing import preprocessor
-from edgewise.errors import InputError
+from edgewise.errors import InputError, ToolchainError
 from edgewise.lab.config import Config
 from edgewise.lab.data import metrics, samples, splits
 from edgewise.lab.data.metrics import Metric
 from edgewise.lab.data.splits import Splits
-from edgewise.lab.model.load import Model
-from edgewise.lab.model.load import load as load_model
-from edgewise.targets.status import status
+from edgewise.lab.model.base import Model
+from edgewise.lab.model.load import OnnxModel
+from edgewise.lab.model.take import take
+from edgewise.targets.status import Status, status
 
-__all__ = ["RUNTIME", "Plan", "prepare"]
+__all__ = ["Plan", "prepare"]
 
 UNLABELLED = "agreement"
-RUNTIME = "onnxruntime"  # runs the original
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Plan:
 
 def prepare(config: Config) -> Plan:
     """Read model and data, and check that they fit each other. Raises InputError."""
-    model = load_model(config.model)
+    model = take(config.model)
     preprocess = preprocessor(config.pre, config.find) if config.pre else None
     dataset = samples.load(config.data.samples, config.base, model.inputs, preprocess)
     classes = _classes(model)
@@ -50,19 +50,28 @@ def prepare(config: Config) -> Plan:
                 raise InputError(f"{dataset.origin}: sample {index}: {error}") from error
     sizes = {key: getattr(config.data, key) for key in splits.NAMES}
     parts = splits.split(dataset, sizes, config.data.seed)
-    able, lacking = _targets(config)
+    able, lacking = _targets(config, model)
     return Plan(config, model, metric, name, classes, parts, able, (*notes, *parts.notes, *lacking))
 
 
-def _targets(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _targets(config: Config, model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the targets of the fleet that can be built and run here, and what the others lack.
 
-    ONNX Runtime is always among them: everything is compared with what the original answers there.
+    The model's own runtime is always among them: everything is compared with what the original answers there.
     """
-    wanted = sorted({name for tier in config.tiers for name in tier.runtimes} | {RUNTIME})
-    missing = {name: status(name).missing for name in wanted}
+    wanted = sorted({name for tier in config.tiers for name in tier.runtimes} | {model.runtime})
+    missing = {name: _lacking(status(name), model) for name in wanted}
+    if missing[model.runtime]:
+        raise ToolchainError(f"{model.path} runs in {model.runtime}: {'; '.join(missing[model.runtime])}")
     notes = (f"{name} was not tried: {'; '.join(why)}" for name, why in missing.items() if why)
-    return tuple(name for name in wanted if name == RUNTIME or not missing[name]), tuple(notes)
+    return tuple(name for name in wanted if not missing[name]), tuple(notes)
+
+
+def _lacking(target: Status, model: Model) -> tuple[str, ...]:
+    """Return what keeps a target from being built: every target starts from ONNX, or from its own format."""
+    if target.missing or isinstance(model, OnnxModel) or target.format == model.format:
+        return target.missing
+    return (f"it is built from ONNX, and the model is a .{model.format}",)
 
 
 def _classes(model: Model) -> int | None:

@@ -9,9 +9,10 @@ from edgewise.errors import ToolchainError
 from edgewise.lab.config import Config
 from edgewise.lab.fleet.tiers import Tier
 from edgewise.lab.matrix import Exam, Quality, Subject, cells
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.places import arm64
 from edgewise.lab.places.place import HERE, Place
-from edgewise.lab.plan import RUNTIME, Plan
+from edgewise.lab.plan import Plan
 from edgewise.lab.profile import profile
 from edgewise.lab.result import Cell
 from edgewise.lab.trial import Trial
@@ -63,6 +64,8 @@ def prove(
 
 
 def _count(plan: Plan) -> int:
+    if not isinstance(plan.model, OnnxModel):
+        return SAMPLES.start  # what one takes is not known
     macs = profile(plan.model, feeds=dict(plan.splits.test[0].inputs)).macs
     return min(max(MACS // max(macs, 1), SAMPLES.start), SAMPLES.stop - 1)
 
@@ -71,7 +74,7 @@ def _exam(plan: Plan, baseline: Trial) -> Exam:
     """Ask test samples, with the original's answers to them and, where they are labelled, the first tier's floor."""
     samples = plan.splits.test[: _count(plan)]
     inputs = [sample.inputs for sample in samples]
-    expected = HERE.run(RUNTIME, baseline.artifact.main, plan.model.outputs, inputs).answers
+    expected = HERE.run(plan.model.runtime, baseline.artifact.main, plan.model.outputs, inputs).answers
     quality = None
     if plan.metric.needs_labels:
         config = plan.config

@@ -144,7 +144,7 @@ class Support(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole run. `headline` holds ratios of the main choice to the original in default ONNX Runtime."""
+    """The whole run. `headline` holds ratios of the main choice to the original in its own runtime."""
 
     name: str
     task: str

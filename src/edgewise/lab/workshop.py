@@ -60,7 +60,7 @@ class Workshop:
         return self._stores[name][1]
 
     def build(self, candidate: Candidate, source: Path) -> Built:
-        """Build a candidate's artifact from the ONNX file `source`. Raises JobError with the reason."""
+        """Build a candidate's artifact from the file `source`. Raises JobError with the reason."""
         given = {
             "source": digest_file(source),
             "calibration": self.store_digest("calibration"),
@@ -88,7 +88,13 @@ class Workshop:
 
     def adopt(self, path: Path, operators: Operators) -> Built:
         """Take a file as it is: the user's original."""
-        return Built(artifact_of("onnx", [(path.name, path)]), path.parent, operators, 0.0, cached=False)
+        return Built(
+            artifact_of(self.plan.model.format, [(path.name, path)]),
+            path.parent,
+            operators,
+            0.0,
+            cached=False,
+        )
 
     def judge(self, built: Built, target: str, split: str, *, reference: Judged | None) -> Judged:
         """Score an artifact over a whole split; without a reference it becomes the reference.

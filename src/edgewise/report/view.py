@@ -22,6 +22,7 @@ __all__ = [
     "main_tier",
     "ranked",
     "ratio_to_original",
+    "runtime_of",
     "search_floor",
     "shipped",
     "tier_verdict",
@@ -31,6 +32,7 @@ __all__ = [
 VERDICTS: tuple[Verdict, ...] = ("met", "not assessed", "not shown", "missed")
 _WORST_FIRST: tuple[Verdict, ...] = ("missed", "not shown", "not assessed", "met")
 _UNITS = {"quality": "", "p50": "ms", "p95": "ms", "load": "ms", "memory": "bytes", "size": "bytes"}
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT"}
 _WEAKEST_FIRST = (
     Evidence.NONE,
     Evidence.COMPILED,
@@ -80,6 +82,12 @@ def floor_word(row: CandidateRow) -> str:
         return "holds"
     high = figure_of(row, "margin").high
     return "does not hold" if high is not None and high < 0 else "not shown"
+
+
+def runtime_of(result: BuildResult) -> str:
+    """The name of the runtime that the original was measured in."""
+    target = result.row(result.original).target
+    return _RUNTIMES.get(target, target)
 
 
 def ratio_to_original(result: BuildResult, row: CandidateRow, name: str) -> Figure:

@@ -43,7 +43,7 @@ class Built:
 def build(
     candidate: Candidate, source: Path, calibration: Samples, folder: Path, kept: Path | None = None
 ) -> Built:
-    """Apply the candidate's method to the ONNX file `source` and write the artifact into the empty `folder`.
+    """Apply the candidate's method to the ONNX file `source` (or one of the target's own format) and write the artifact into the empty `folder`.
 
     `kept` is a folder shared with other builds from the same source and samples. The same source, samples and
     library versions give the same bytes. Raises ToolchainError with the tool's own reason when it cannot be done,

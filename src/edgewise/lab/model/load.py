@@ -1,4 +1,4 @@
-"""What the user brings, checked once at the door: a path in, a `Model` out.
+"""What the user brings, checked once at the door: a path in, an `OnnxModel` out.
 
 The file is read once; those bytes are parsed, hashed and checked, so the digest is of what is used.
 Then: external data is read in (`external.py`), ONNX Runtime is asked whether it knows the opset, ONNX's
@@ -13,38 +13,38 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import onnx
 
-from edgewise.bundle.manifest import TensorSpec
+from edgewise.bundle.manifest import Format, TensorSpec
 from edgewise.errors import InputError
+from edgewise.lab.model.base import Model
 from edgewise.lab.model.external import ExternalFile, embed
 from edgewise.lab.model.runtime import open_session, reason, too_new
 from edgewise.lab.model.stranger import explain_bytes, explain_suffix
 from edgewise.targets.graph import PROTOBUF_LIMIT, spec
 
-__all__ = ["Model", "load"]
+__all__ = ["OnnxModel", "load"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Model:
+class OnnxModel(Model):
     """A checked ONNX model, its external data in memory.
 
-    `digest` is the sha256 in hex of the file's bytes; with external data, of those bytes followed by each
-    data file's location and sha256, by location. `size` is in bytes as shipped, external data included.
-    `opset` is the version of the default domain (0 when the graph uses other domains only).
+    With external data, `digest` is of the file's bytes followed by each data file's location and sha256, by
+    location, and `size` counts those files. `opset` is the version of the default domain (0 when the graph uses
+    other domains only).
     """
 
-    path: Path
+    format: ClassVar[Format] = "onnx"
+    runtime: ClassVar[str] = "onnxruntime"
+
     proto: onnx.ModelProto = field(repr=False)
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    digest: str
     opset: int
-    size: int
 
 
-def load(path: Path) -> Model:
+def load(path: Path) -> OnnxModel:
     """Read and check the ONNX model at `path`; raise InputError saying what is wrong and what to do."""
     path = Path(path)
     data = _read(path)
@@ -55,7 +55,7 @@ def load(path: Path) -> Model:
         raise InputError(f"{path} is too new: {why}. Export it again with a lower opset, for example 17.")
     _check(path, proto, size)
     inputs, outputs = _signature(path, proto)
-    return Model(path, proto, inputs, outputs, _digest(data, external), _opset(proto), size)
+    return OnnxModel(path, inputs, outputs, _digest(data, external), size, proto, _opset(proto))
 
 
 def _read(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import InputError, missing_extra
-from edgewise.lab.model.load import Model
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.names import distinct
 from edgewise.lab.model.runtime import open_session, reason, run
 from edgewise.targets.graph import PROTOBUF_LIMIT, nodes, spec
@@ -46,7 +46,7 @@ class _KeptError(Exception):
     """Why the original is kept."""
 
 
-def simplify(model: Model, feeds: Sequence[dict[str, NDArray[Any]]]) -> Simplified:
+def simplify(model: OnnxModel, feeds: Sequence[dict[str, NDArray[Any]]]) -> Simplified:
     """Return `model` simplified, checked on `feeds` (one dict of input arrays per run).
 
     Never changes `model`. Raises InputError only when the original itself can't answer the feeds.
@@ -58,7 +58,7 @@ def simplify(model: Model, feeds: Sequence[dict[str, NDArray[Any]]]) -> Simplifi
         return Simplified(model.proto, before, before, 0.0, f"original kept: {why}")
 
 
-def _verified(model: Model, feeds: Sequence[dict[str, NDArray[Any]]], before: int) -> Simplified:
+def _verified(model: OnnxModel, feeds: Sequence[dict[str, NDArray[Any]]], before: int) -> Simplified:
     if not feeds:
         raise _KeptError("there are no samples to compare answers on")
     slim = _slim(model)
@@ -75,7 +75,7 @@ def count(proto: onnx.ModelProto) -> int:
     return sum(node.op_type != "Constant" for node in nodes(proto.graph))
 
 
-def _slim(model: Model) -> onnx.ModelProto:
+def _slim(model: OnnxModel) -> onnx.ModelProto:
     try:
         import onnxslim
     except ImportError as error:
@@ -100,7 +100,7 @@ def _slim(model: Model) -> onnx.ModelProto:
     return slim
 
 
-def _restore_signature(model: Model, slim: onnx.ModelProto) -> None:
+def _restore_signature(model: OnnxModel, slim: onnx.ModelProto) -> None:
     """Put the declared inputs and outputs back: onnxslim names unnamed dimensions and fixes dynamic ones."""
     for declared, values, kind in (
         (model.inputs, slim.graph.input, "inputs"),
@@ -118,7 +118,7 @@ def _outline(item: TensorSpec) -> tuple[str, str, int]:
 
 
 def _largest_difference(
-    model: Model, slim: onnx.ModelProto, feeds: Sequence[dict[str, NDArray[Any]]]
+    model: OnnxModel, slim: onnx.ModelProto, feeds: Sequence[dict[str, NDArray[Any]]]
 ) -> float:
     names = [output.name for output in model.outputs]
     try:

@@ -18,7 +18,8 @@ _ADVICE = {
     **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt"), _TORCH),
     ".safetensors": "{path} holds weights without a graph: export the model that uses them to ONNX.",
     ".ort": "{path} is ONNX Runtime's internal format: give the .onnx it was made from.",
-    **dict.fromkeys((".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".mlmodel", ".gguf", ".xml"), _OTHER),
+    ".tflite": "{path} is a LiteRT model: only `edgewise build` takes one. This starts from the .onnx it was made from.",
+    **dict.fromkeys((".h5", ".keras", ".pb", ".mlpackage", ".mlmodel", ".gguf", ".xml"), _OTHER),
 }
 
 # ModelProto's fields and their wire types, from onnx.proto: 0 is a varint, 2 is length-delimited.

@@ -17,7 +17,7 @@ import onnx
 from edgewise import targets
 from edgewise.bundle.evidence import Evidence
 from edgewise.errors import InputError, ToolchainError
-from edgewise.lab.model.load import Model
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.runtime import fold
 from edgewise.lab.profile.flatten import inlined
 from edgewise.lab.profile.inspection import profile
@@ -37,7 +37,9 @@ class _Prepared:
     sizes: dict[str, int]
 
 
-def support(model: Model, names: Iterable[str], dims: Mapping[str, int] | None = None) -> tuple[Support, ...]:
+def support(
+    model: OnnxModel, names: Iterable[str], dims: Mapping[str, int] | None = None
+) -> tuple[Support, ...]:
     """Return what each accelerator of the targets in `names` takes of `model`, targets in the order given.
 
     `dims` gives dynamic dimensions their size. A target that declares nothing, or whose toolchain is missing, is
@@ -114,7 +116,7 @@ def _gaps(found: Partitioning, graph: _Prepared) -> Iterator[Gap]:
         yield Gap(where=where, why=why, ops=dict(ops.most_common()), macs=macs)
 
 
-def _graphs(model: Model, given: dict[str, int]) -> Iterator[_Prepared]:
+def _graphs(model: OnnxModel, given: dict[str, int]) -> Iterator[_Prepared]:
     """Yield the model as it is (`given` sizes apart), then with all sizes fixed, where that changes anything."""
     yield _prepared(model, _folded(_fixed(model, given)), {})
     every = profile(model, given).dims
@@ -126,7 +128,7 @@ def _graphs(model: Model, given: dict[str, int]) -> Iterator[_Prepared]:
         yield _prepared(model, proto, {name: size for name, size in every.items() if name not in given})
 
 
-def _prepared(model: Model, proto: onnx.ModelProto, sizes: dict[str, int]) -> _Prepared:
+def _prepared(model: OnnxModel, proto: onnx.ModelProto, sizes: dict[str, int]) -> _Prepared:
     """Number the nodes of `proto`, so that each has a name of its own, count its MACs and infer its shapes."""
     for place, node in enumerate(nodes(proto.graph)):
         node.name = f"{node.op_type}:{place}"
@@ -138,7 +140,7 @@ def _prepared(model: Model, proto: onnx.ModelProto, sizes: dict[str, int]) -> _P
     return _Prepared(_inferred(proto), macs, sizes)
 
 
-def _fixed(model: Model, dims: Mapping[str, int]) -> onnx.ModelProto:
+def _fixed(model: OnnxModel, dims: Mapping[str, int]) -> onnx.ModelProto:
     """Return a copy without local functions, its inputs' dynamic dimensions of the sizes in `dims`."""
     proto = onnx.ModelProto()
     proto.CopyFrom(inlined(model.proto))

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgewise.errors import InputError
-from edgewise.lab.model.load import Model
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.runtime import Arrays, open_session, reason
 from edgewise.lab.profile.dims import Guess, guesses
 from edgewise.lab.profile.flatten import flatten
@@ -44,7 +44,7 @@ class _Solved:
 
 
 def profile(
-    model: Model, dims: Mapping[str, int] | None = None, feeds: dict[str, NDArray[Any]] | None = None
+    model: OnnxModel, dims: Mapping[str, int] | None = None, feeds: dict[str, NDArray[Any]] | None = None
 ) -> Profile:
     """Return what one run of `model` costs.
 
@@ -86,7 +86,7 @@ def _by_kind(layers: tuple[Layer, ...]) -> dict[Kind, int]:
     return {kind: macs for kind, macs in sums.items() if macs}
 
 
-def _solve(model: Model, dims: Mapping[str, int], feeds: Feeds | None) -> _Solved:
+def _solve(model: OnnxModel, dims: Mapping[str, int], feeds: Feeds | None) -> _Solved:
     """Return the straight graph with its shapes, for the first guess at the dimensions that works."""
     failures: list[tuple[Guess, InfeasibleError]] = []
     for guess in guesses(model.inputs, dims, feeds):
@@ -105,7 +105,7 @@ def _solve(model: Model, dims: Mapping[str, int], feeds: Feeds | None) -> _Solve
     ) from failure
 
 
-def _shapes(model: Model, guess: Guess, feeds: Feeds | None) -> _Solved:
+def _shapes(model: OnnxModel, guess: Guess, feeds: Feeds | None) -> _Solved:
     def decide(proto: onnx.ModelProto, names: list[str]) -> dict[str, bool]:
         found = _run(model, proto, guess, feeds, names)
         return {name: bool(found[name].all()) for name in names}
@@ -124,14 +124,16 @@ def _shapes(model: Model, guess: Guess, feeds: Feeds | None) -> _Solved:
     return _Solved(graph, values, guess.dims, tuple(notes))
 
 
-def _partly(model: Model, guess: Guess, why: str) -> _Solved:
+def _partly(model: OnnxModel, guess: Guess, why: str) -> _Solved:
     """Return what inference alone finds, each If by its heavier or first branch."""
     flat = flatten(model.proto, lambda _, names: dict.fromkeys(names, True))
     values = infer(flat.model, guess.shapes)
     return _Solved(flat.model.graph, values, guess.dims, (*_assumed(guess), *flat.notes, why))
 
 
-def _run(model: Model, proto: onnx.ModelProto, guess: Guess, feeds: Feeds | None, names: list[str]) -> Arrays:
+def _run(
+    model: OnnxModel, proto: onnx.ModelProto, guess: Guess, feeds: Feeds | None, names: list[str]
+) -> Arrays:
     if model.size >= PROTOBUF_LIMIT and names:
         raise InfeasibleError(_TOO_LARGE)
     if feeds is not None:
@@ -142,7 +144,7 @@ def _run(model: Model, proto: onnx.ModelProto, guess: Guess, feeds: Feeds | None
         return evaluate(proto, guess.shapes, made_up(proto.graph.input, guess.shapes, 0), names)
 
 
-def _unrunnable(model: Model) -> str | None:
+def _unrunnable(model: OnnxModel) -> str | None:
     """Return why ONNX Runtime can't open the model with any sizes, or None when it can."""
     if model.size >= PROTOBUF_LIMIT:
         return _TOO_LARGE

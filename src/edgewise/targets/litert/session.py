@@ -21,7 +21,7 @@ from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
 from edgewise.targets import Session, Settings, Tensors, chosen
 
-__all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "feeds", "load", "version"]
+__all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "feeds", "load", "signature", "version"]
 
 FORMAT = "tflite"
 PROVIDER = "XNNPACK"
@@ -113,11 +113,8 @@ def load(
     """
     _litert()
     kernels = _RESOLVERS[chosen(SETTINGS, settings)["kernels"]]
-    try:
-        interpreter = _interpreter(path, threads, kernels)
-        constants = _constants(path)
-    except Exception as error:  # ValueError for a file it cannot read, RuntimeError for one it cannot plan
-        raise DeviceError(f"LiteRT cannot load {path}: {_first_line(error)}") from error
+    interpreter = _opened(path, threads, kernels)
+    constants = _constants(path)
     _, inputs, found = _signature(interpreter)
     return LiteRtSession(
         interpreter,
@@ -125,6 +122,15 @@ def load(
         _wanted(path, found, outputs),
         constants,
     )
+
+
+def signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return the inputs and the outputs of a .tflite; a free dimension has no name there.
+
+    Raises DeviceError when the file cannot be loaded.
+    """
+    _, inputs, outputs = _signature(_opened(path, 1, "BUILTIN"))
+    return _specs(inputs), _specs(outputs)
 
 
 def feeds(path: Path, samples: Sequence[Tensors]) -> tuple[str, list[dict[str, NDArray[Any]]]]:
@@ -145,6 +151,13 @@ def _litert() -> Any:
     except ImportError as error:
         raise missing_extra("ai-edge-litert", "litert") from error
     return ai_edge_litert
+
+
+def _opened(path: Path, threads: int, kernels: str) -> Any:
+    try:
+        return _interpreter(path, threads, kernels)
+    except Exception as error:  # ValueError for a file it cannot read, RuntimeError for one it cannot plan
+        raise DeviceError(f"LiteRT cannot load {path}: {_first_line(error)}") from error
 
 
 def _interpreter(path: Path, threads: int, kernels: str) -> Any:
@@ -171,6 +184,17 @@ def _signature(interpreter: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if {one["index"] for one in named.values()} == main:
             return key, named, runner.get_output_details()
     return "", {one["name"]: one for one in inputs}, {one["name"]: one for one in outputs}
+
+
+def _specs(ports: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name,
+            np.dtype(one["dtype"]).name,
+            tuple(None if size < 0 else int(size) for size in one["shape_signature"]),
+        )
+        for name, one in ports.items()
+    )
 
 
 def _port(details: Mapping[str, Any]) -> _Port:
