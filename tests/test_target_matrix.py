@@ -144,6 +144,17 @@ def test_the_figure_of_a_precision_names_its_furthest_cell() -> None:
     assert (agreement.shown, agreement.reached) == ("98.1%", "yes")
 
 
+def test_a_cell_that_is_known_to_fall_short_is_still_a_miss_and_says_why(tmp_path: Path) -> None:
+    known = msgspec.structs.replace(cell("int8", "silero"), short="near ties")
+    rows = [answered(cell("int8", "cnn"), agreement=0.99), answered(known, agreement=0.97)]
+    shown = tuple(figures.figures(rows))
+    agreement = next(one for one in shown if one.figure == "int8 agreement")
+    assert agreement.how.startswith("1 of 2 executed cells within, 1 of the others with a measured reason;")
+    assert (agreement.shown, agreement.reached) == ("97.0%", "no")
+    document.write(tmp_path, rows, shown)
+    assert (tmp_path / "targets.md").read_text().count("near ties") == 1
+
+
 def test_the_browser_counts_models_that_both_engines_answer_in_float_and_int8() -> None:
     both = [
         answered(cell(column, model, target, "chromium"))

@@ -33,7 +33,10 @@ class Aim(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One model for one target by one recipe in one place, on `samples` at most; `missing` says why it cannot be."""
+    """One model for one target by one recipe in one place, on `samples` at most.
+
+    `missing` says why it cannot be, `short` why it falls short of its aim.
+    """
 
     model: str
     target: str
@@ -44,6 +47,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     aim: Aim
     samples: int
     missing: str | None = None
+    short: str | None = None
 
     @property
     def id(self) -> str:
@@ -57,15 +61,15 @@ class _Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[str, ...]
 
 
-class _Missing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    target: str
+class _Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reason: str
+    target: str | None = None
     model: str | None = None
     place: str | None = None
     column: str | None = None
 
     def covers(self, model: str, target: str, column: str, place: str) -> bool:
-        asked = (self.model or model, self.target, self.column or column, self.place or place)
+        asked = (self.model or model, self.target or target, self.column or column, self.place or place)
         return asked == (model, target, column, place)
 
 
@@ -76,7 +80,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipes: dict[str, dict[str, Any]]
     columns: dict[str, dict[str, str | dict[str, str]]]
     cells: tuple[_Group, ...]
-    missing: tuple[_Missing, ...] = ()
+    missing: tuple[_Known, ...] = ()
+    short: tuple[_Known, ...] = ()
 
 
 def read(path: Path = FILE) -> tuple[Cell, ...]:
@@ -108,7 +113,10 @@ def _recipes(file: _File, target: str, column: str) -> dict[str, str]:
 def _cell(file: _File, model: str, target: str, column: str, place: str, recipe: str) -> Cell:
     options = dict(file.recipes[recipe])
     precision = options.pop("precision")
-    reasons = (one.reason for one in file.missing if one.covers(model, target, column, place))
+
+    def known(listed: tuple[_Known, ...]) -> str | None:
+        return next((one.reason for one in listed if one.covers(model, target, column, place)), None)
+
     return Cell(
         model=model,
         target=target,
@@ -118,5 +126,6 @@ def _cell(file: _File, model: str, target: str, column: str, place: str, recipe:
         recipe=options,
         aim=file.aims[precision],
         samples=file.places[place].get(model, file.places[place]["most"]),
-        missing=next(reasons, None),
+        missing=known(file.missing),
+        short=known(file.short),
     )

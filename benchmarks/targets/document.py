@@ -85,4 +85,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _reason(row: Row) -> str:
-    return " — ".join(one for one in (row.cell.missing, row.reason) if one)
+    return " — ".join(
+        one
+        for one in (row.cell.missing, row.cell.short if row.verdict == "missed" else None, row.reason)
+        if one
+    )

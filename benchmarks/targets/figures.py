@@ -66,7 +66,9 @@ def _worst(name: str, rows: Sequence[Row]) -> Shown:
     found = [(value(row.difference), row) for row in rows if row.difference]
     met = sum(row.verdict == "met" for row in rows)
     furthest, row = min(found, key=lambda pair: sign * pair[0], default=(float("nan"), rows[0]))
-    how = f"{met} of {len(rows)} executed cells within; furthest {row.cell.id}"
+    named = sum(row.verdict == "missed" and row.cell.short is not None for row in rows)
+    others = f", {named} of the others with a measured reason" if met < len(rows) else ""
+    how = f"{met} of {len(rows)} executed cells within{others}; furthest {row.cell.id}"
     text = f"{furthest:.1e}" if sign < 0 else f"{furthest:.1%}"
     return _shown(title, how, least, furthest, text, met == len(rows), rows)
 
