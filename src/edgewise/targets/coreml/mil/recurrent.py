@@ -88,18 +88,22 @@ def lstm(node: Node) -> tuple[Var, ...]:
     weight, recurrent = (_weights(node, at, "weights") for at in (1, 2))
     count, size = weight.shape[0], recurrent.shape[2]
     gate, inner, outer = _names(node, ("Sigmoid", "Tanh", "Tanh"))
-    batch = extent(x, 1)
+    batch, direction = extent(x, 1), node.get("direction", "forward")
     sequence, last, memory = mb.lstm(
         x=x,
         initial_h=_joined(hidden, batch, count, size),
         initial_c=_joined(cell, batch, count, size),
         **_lstm_weights(node, weight, recurrent),
-        direction=node.get("direction", "forward"),
+        direction=direction,
         output_sequence=True,
         recurrent_activation=gate,
         cell_activation=inner,
         activation=outer,
     )
+    if (
+        direction == "reverse"
+    ):  # in the order of computation, unlike the backward half of a bidirectional layer
+        sequence = mb.reverse(x=sequence, axes=[0])
     parts = [extent(x, 0), batch, count, size]
     whole = mb.transpose(x=reshape(sequence, parts), perm=[0, 2, 1, 3])
     ends = [mb.transpose(x=reshape(end, parts[1:]), perm=[1, 0, 2]) for end in (last, memory)]
