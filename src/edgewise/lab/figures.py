@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -20,12 +21,11 @@ __all__ = ["coordinates", "exact", "interval_figure", "row", "with_pareto"]
 
 def row(plan: Plan, trial: Trial, on: str) -> CandidateRow:
     """Return what the report says of one candidate; `on` names the machine and its threads."""
-    recipe = msgspec.to_builtins(trial.candidate.method)
-    common = {
+    common: dict[str, Any] = {
         "id": trial.id,
         "target": trial.candidate.target,
         "precision": trial.candidate.precision,
-        "recipe": recipe,
+        "recipe": trial.candidate.recipe,
         "build_seconds": round(trial.seconds, 1),
     }
     if trial.judged is None or trial.built is None:

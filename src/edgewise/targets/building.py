@@ -29,6 +29,7 @@ __all__ = [
     "Operators",
     "Original",
     "Precision",
+    "Quantizer",
     "Samples",
     "Traits",
     "Weight",
@@ -50,6 +51,15 @@ class Method(msgspec.Struct, frozen=True, tag_field="method", kw_only=True, forb
     version: int = 1
 
 
+class Quantizer(Method, frozen=True, kw_only=True):
+    """Base of the methods that can leave operators as they are.
+
+    `protected` names them: by the first output that each has in the source.
+    """
+
+    protected: tuple[str, ...] = ()
+
+
 class Original(Method, frozen=True, tag="original"):
     """The user's model, simplified where that does not change its results."""
 
@@ -62,13 +72,13 @@ class Fp16(Method, frozen=True, tag="fp16"):
     precision: ClassVar[Precision] = "fp16"
 
 
-class WeightInt8(Method, frozen=True, tag="weight-int8"):
+class WeightInt8(Quantizer, frozen=True, tag="weight-int8"):
     """Weights stored as per-channel symmetric int8 and dequantized on load or use; activations stay float."""
 
     precision: ClassVar[Precision] = "int8 weights"
 
 
-class NncfPtq(Method, frozen=True, tag="nncf-ptq", kw_only=True):
+class NncfPtq(Quantizer, frozen=True, tag="nncf-ptq", kw_only=True):
     """NNCF post-training quantization of the ONNX graph (min-max with fast bias correction)."""
 
     precision: ClassVar[Precision] = "int8"

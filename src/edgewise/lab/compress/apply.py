@@ -20,10 +20,11 @@ from edgewise import targets
 from edgewise.bundle.manifest import Artifact
 from edgewise.bundle.store import artifact_of
 from edgewise.errors import EdgewiseError, InputError, ToolchainError
+from edgewise.lab.compress.equalise import equalised
 from edgewise.lab.compress.fp16 import to_fp16
 from edgewise.lab.compress.nncf_ptq import to_int8
 from edgewise.lab.compress.prepare import prepared, read, save
-from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.compress.recipe import Candidate, Repair
 from edgewise.lab.compress.weight_int8 import to_int8_weights
 from edgewise.lab.quiet import quiet
 from edgewise.targets.building import Fp16, Job, Method, NncfPtq, Original, Samples, WeightInt8
@@ -54,9 +55,11 @@ def build(
     if type(candidate.method) not in module.METHODS:
         raise InputError(f"{candidate.id}: {candidate.target} has no such method")
     source, folder = source.absolute(), folder.absolute()  # the tools work in another folder
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".work") as work, quiet(Path(work)):
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".work") as name, quiet(Path(name)):
+        work = Path(name)
         try:
-            module.build(candidate.method, _job(source, calibration, folder, Path(work), kept))
+            source, kept = _repaired(candidate, source, kept or work, work)
+            module.build(candidate.method, _job(source, calibration, folder, work, kept))
         except EdgewiseError:
             raise
         except Exception as error:
@@ -65,13 +68,23 @@ def build(
     return Built(artifact_of(module.FORMAT, files.items()), files, time.perf_counter() - started)
 
 
-def _job(source: Path, calibration: Samples, folder: Path, work: Path, kept: Path | None) -> Job:
+def _repaired(candidate: Candidate, source: Path, kept: Path, work: Path) -> tuple[Path, Path]:
+    """Return the source after the candidate's repairs, and the folder of what is kept for that source."""
+    for repair in candidate.repairs:
+        model = REPAIRS[repair](prepared(read(source)))
+        source, kept = work / f"{repair}.onnx", kept / repair
+        save(model, source)
+        kept.mkdir(exist_ok=True)
+    return source, kept
+
+
+def _job(source: Path, calibration: Samples, folder: Path, work: Path, kept: Path) -> Job:
     return Job(
         source,
         calibration,
         folder,
         work,
-        kept or work,
+        kept,
         onnx=partial(_applied, source, calibration, work),
         prepared=partial(_prepared, source, work),
     )
@@ -98,15 +111,23 @@ def _fp16(_: Method, model: onnx.ModelProto, __: Samples) -> onnx.ModelProto:
     return to_fp16(model)
 
 
-def _weight_int8(_: Method, model: onnx.ModelProto, __: Samples) -> onnx.ModelProto:
-    return to_int8_weights(prepared(model))
+def _weight_int8(method: Method, model: onnx.ModelProto, _: Samples) -> onnx.ModelProto:
+    assert isinstance(method, WeightInt8)
+    return to_int8_weights(prepared(model), method.protected)
 
 
 def _nncf_ptq(method: Method, model: onnx.ModelProto, calibration: Samples) -> onnx.ModelProto:
     assert isinstance(method, NncfPtq)
-    return to_int8(prepared(model), calibration, preset=method.preset, transformer=method.transformer)
+    return to_int8(
+        prepared(model),
+        calibration,
+        preset=method.preset,
+        transformer=method.transformer,
+        protected=method.protected,
+    )
 
 
+REPAIRS: dict[Repair, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"equalised": equalised}
 TO_ONNX: dict[type[Method], Callable[[Method, onnx.ModelProto, Samples], onnx.ModelProto]] = {
     Original: _original,
     Fp16: _fp16,

@@ -20,11 +20,12 @@ def to_int8(
     *,
     preset: Literal["performance", "mixed"],
     transformer: bool,
+    protected: Sequence[str] = (),
 ) -> onnx.ModelProto:
     """Return `model`, whose weights are in initializers, quantized on all calibration samples.
 
     `performance` quantizes activations symmetrically, `mixed` asymmetrically; `transformer` keeps what
-    attention is sensitive to in float. All else is the default of nncf.quantize, with one exception: before
+    attention is sensitive to in float; operators that make a tensor in `protected` stay so, too. All else is the default of nncf.quantize, with one exception: before
     depthwise convolutions it would give activations one scale per channel, which ONNX Runtime refuses to run.
     """
     try:
@@ -38,6 +39,7 @@ def to_int8(
         preset=nncf.QuantizationPreset(preset),
         subset_size=len(calibration),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+        ignored_scope=_scope(model, protected),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_quantization_params=QuantizationParameters(per_channel=False)
         ),
@@ -46,6 +48,18 @@ def to_int8(
     _drop_unused(quantized.graph)
     del quantized.graph.value_info[:]  # types and shapes that NNCF inferred; runtimes infer them again
     return quantized
+
+
+def _scope(model: onnx.ModelProto, protected: Sequence[str]) -> Any:
+    """Return NNCF's list of the nodes that make the tensors `protected`; those without a name get one."""
+    import nncf
+
+    if not protected:
+        return None
+    found = [node for node in nodes(model.graph) if not set(protected).isdisjoint(node.output)]
+    for node in found:
+        node.name = node.name or f"protected {node.output[0]}"
+    return nncf.IgnoredScope(names=[node.name for node in found])
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

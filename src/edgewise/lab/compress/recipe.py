@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 import msgspec
 
 from edgewise import targets
+from edgewise.bundle.canonical import digest_document
 from edgewise.errors import InputError
 from edgewise.targets.building import Method, Precision
 
-__all__ = ["Candidate"]
+__all__ = ["Candidate", "Repair"]
+
+Repair = Literal["equalised"]
+"""What is done to the graph before any method, for any target: the function stays what it was."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A method, for a target."""
+    """A method, for a target, after repairs of the source."""
 
     method: Method
     target: str
+    repairs: tuple[Repair, ...] = ()
 
     @classmethod
     def of(cls, target: str, recipe: dict[str, Any]) -> Candidate:
         """Return the candidate of a recipe. Raises InputError for one that the target does not have."""
         known: Any = Union[targets.builder(target).METHODS]  # noqa: UP007 - its members are known at run time only
+        method = {key: value for key, value in recipe.items() if key != "repairs"}
         try:
-            return cls(msgspec.convert(recipe, known), target)
+            repairs = msgspec.convert(recipe.get("repairs", ()), tuple[Repair, ...])
+            return cls(msgspec.convert(method, known), target, repairs)
         except msgspec.ValidationError as error:
             raise InputError(f"{target} has no such method: {recipe}: {error}") from error
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The method as plain data."""
+        """The method and the repairs as plain data."""
         recipe: dict[str, Any] = msgspec.to_builtins(self.method)
-        return recipe
+        return recipe | ({"repairs": list(self.repairs)} if self.repairs else {})
 
     @property
     def id(self) -> str:
@@ -40,7 +47,8 @@ class Candidate(msgspec.Struct, frozen=True):
         options = self.recipe
         name = options.pop("method")
         options.pop("version")
-        parts = [name, *(_word(key, value) for key, value in options.items())]
+        repairs = options.pop("repairs", ())
+        parts = [name, *(_word(key, value) for key, value in options.items()), *repairs]
         return f"{self.target}/" + "-".join(part for part in parts if part)
 
     @property
@@ -52,4 +60,6 @@ class Candidate(msgspec.Struct, frozen=True):
 def _word(key: str, value: object) -> str:
     if isinstance(value, bool):
         return key.replace("_", "-") if value else ""
+    if isinstance(value, list | tuple):
+        return f"{key}-{len(value)}-{digest_document(list(value))[:6]}" if value else ""
     return str(value)

@@ -9,7 +9,7 @@ int8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 
 import numpy as np
@@ -25,27 +25,30 @@ _SMALLEST = 1024
 """Bytes of float32 below which a weight stays: its scales and two more nodes would eat the gain."""
 
 
-def to_int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_int8_weights(model: onnx.ModelProto, protected: Collection[str] = ()) -> onnx.ModelProto:
     """Return `model`, whose weights are in initializers, with the large ones in int8. `model` is used up.
 
     Weights of Conv, ConvTranspose, Gemm, MatMul, Gather, LSTM, GRU and RNN, nested bodies included;
-    symmetric, 127 steps to each side, one scale per output channel (Gather: per row). Raises ValueError
-    when no weight is large enough.
+    symmetric, 127 steps to each side, one scale per output channel (Gather: per row); those that
+    make a tensor in `protected` stay. Raises ValueError when no weight is large enough.
     """
-    if not _compress(model.graph):
+    if not _compress(model.graph, protected):
         raise ValueError(f"no weight of {_SMALLEST} bytes or more to compress")
     return model
 
 
-def _compress(graph: onnx.GraphProto) -> int:
+def _compress(graph: onnx.GraphProto, protected: Collection[str]) -> int:
     """Compress one graph and its bodies; return how many weights."""
-    count = sum(_compress(body) for node in graph.node for body in bodies(node))
+    count = sum(_compress(body, protected) for node in graph.node for body in bodies(node))
     stored = {tensor.name: tensor for tensor in graph.initializer}
     axes: dict[str, int] = {}
+    spared = set[str]()
     for node in nodes(graph):  # a body may use the weights of the graph around it
         for name, axis in _weights(node, stored):
             axes.setdefault(name, axis)
-    made = [_replace(graph, stored[name], axis) for name, axis in axes.items()]
+            if not set(node.output).isdisjoint(protected):
+                spared.add(name)
+    made = [_replace(graph, stored[name], axis) for name, axis in axes.items() if name not in spared]
     listed = [*chain.from_iterable(made), *graph.node]
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in listed]
     del graph.node[:]

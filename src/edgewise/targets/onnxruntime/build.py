@@ -15,6 +15,7 @@ from edgewise.targets.building import (
     Operators,
     Original,
     Precision,
+    Quantizer,
     Traits,
     WeightInt8,
     installed,
@@ -33,14 +34,14 @@ __all__ = [
 ]
 
 
-class DynamicInt8(Method, frozen=True, tag="dynamic-int8"):
+class DynamicInt8(Quantizer, frozen=True, tag="dynamic-int8"):
     """ONNX Runtime dynamic quantization: int8 weights, activations quantized as they come."""
 
     precision: ClassVar[Precision] = "int8"
     per_channel: bool = False
 
 
-class StaticInt8(Method, frozen=True, tag="static-int8", kw_only=True):
+class StaticInt8(Quantizer, frozen=True, tag="static-int8", kw_only=True):
     """ONNX Runtime static quantization in QDQ form, ranges from calibration data."""
 
     precision: ClassVar[Precision] = "int8"
@@ -86,7 +87,13 @@ def build(method: Method, job: Job) -> None:
     destination = job.folder / MAIN
     match method:
         case DynamicInt8():
-            quantize.quantize_dynamic(job.prepared(), destination, job.work, per_channel=method.per_channel)
+            quantize.quantize_dynamic(
+                job.prepared(),
+                destination,
+                job.work,
+                per_channel=method.per_channel,
+                protected=method.protected,
+            )
         case StaticInt8():
             quantize.quantize_static(
                 job.prepared(),
@@ -95,6 +102,7 @@ def build(method: Method, job: Job) -> None:
                 job.calibration,
                 method=method.calibration,
                 per_channel=method.per_channel,
+                protected=method.protected,
                 kept=job.kept,
             )
         case _:

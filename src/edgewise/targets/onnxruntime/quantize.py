@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgewise.errors import ToolchainError, missing_extra
 from edgewise.targets.building import Samples
+from edgewise.targets.graph import nodes
 from edgewise.targets.onnxruntime import ranges
 
 __all__ = ["quantize_dynamic", "quantize_static"]
@@ -16,24 +17,30 @@ _LARGE = 1_900_000_000
 """Bytes above which files keep their weights in a second file: protobuf ends at 2 GB."""
 
 
-def quantize_dynamic(source: Path, destination: Path, work: Path, *, per_channel: bool) -> None:
+def quantize_dynamic(
+    source: Path, destination: Path, work: Path, *, per_channel: bool, protected: Sequence[str] = ()
+) -> None:
     """Write `source` with int8 weights (per tensor or per channel) and activations quantized as they come.
 
     Preprocessing may lose a type that the quantizer needs; the file is then taken as it came.
     """
     try:
-        _quantize_dynamic(_preprocessed(source, work / "dynamic.onnx"), destination, per_channel=per_channel)
+        ready = _preprocessed(source, work / "dynamic.onnx")
+        _quantize_dynamic(ready, destination, per_channel=per_channel, protected=protected)
     except Exception:  # noqa: BLE001 - the second try says what is wrong with the model itself
-        _quantize_dynamic(source, destination, per_channel=per_channel)
+        _quantize_dynamic(source, destination, per_channel=per_channel, protected=protected)
 
 
-def _quantize_dynamic(source: Path, destination: Path, *, per_channel: bool) -> None:
+def _quantize_dynamic(
+    source: Path, destination: Path, *, per_channel: bool, protected: Sequence[str]
+) -> None:
     quantization = _tools()
     quantization.quantize_dynamic(
         source,
         destination,
         per_channel=per_channel,
         weight_type=quantization.QuantType.QInt8,
+        nodes_to_exclude=named(source, protected),
         use_external_data_format=_is_large(source),
     )
 
@@ -46,12 +53,13 @@ def quantize_static(
     *,
     method: ranges.Method,
     per_channel: bool,
+    protected: Sequence[str] = (),
     kept: Path | None = None,
 ) -> None:
     """Write `source` in QDQ form: symmetric int8 weights, uint8 activations whose ranges `method` finds.
 
     uint8 activations are what ONNX Runtime recommends on x86: its VNNI kernels multiply unsigned by signed.
-    `kept` is a folder where ranges stay for other builds from the same source and samples.
+    `protected` are outputs of operators that stay in float. `kept` is a folder where ranges stay for other builds from the same source and samples.
     """
     quantization = _tools()
     ready = _preprocessed(source, work / "static.onnx")
@@ -67,8 +75,25 @@ def quantize_static(
         per_channel=per_channel,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
+        nodes_to_exclude=named(ready, protected),
         use_external_data_format=_is_large(ready),
     )
+
+
+def named(source: Path, protected: Sequence[str]) -> list[str]:
+    """Return the names of the nodes that make the tensors `protected`; those that have none get one in the file."""
+    import onnx
+
+    if not protected:
+        return []
+    model = onnx.load(source, load_external_data=False)
+    found = [node for node in nodes(model.graph) if set(protected).intersection(node.output)]
+    unnamed = [node for node in found if not node.name]
+    for node in unnamed:
+        node.name = f"protected {node.output[0]}"
+    if unnamed:
+        onnx.save(model, source)
+    return [node.name for node in found]
 
 
 def _tools() -> Any:

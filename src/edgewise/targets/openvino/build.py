@@ -14,6 +14,7 @@ from edgewise.targets.building import (
     Operators,
     Original,
     Precision,
+    Quantizer,
     Traits,
     WeightInt8,
     installed,
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 
-class OpenVinoPtq(Method, frozen=True, tag="openvino-ptq", kw_only=True):
+class OpenVinoPtq(Quantizer, frozen=True, tag="openvino-ptq", kw_only=True):
     """NNCF post-training quantization of the OpenVINO graph."""
 
     precision: ClassVar[Precision] = "int8"
@@ -79,7 +80,12 @@ def build(method: Method, job: Job) -> None:
             convert.convert(job.source, job.folder, half=True)
         case OpenVinoPtq():
             convert.quantize(
-                job.source, job.folder, job.calibration, preset=method.preset, transformer=method.transformer
+                job.source,
+                job.folder,
+                job.calibration,
+                preset=method.preset,
+                transformer=method.transformer,
+                protected=method.protected,
             )
         case OpenVinoWeights():
             convert.compress_weights(job.source, job.folder, mode=method.mode)

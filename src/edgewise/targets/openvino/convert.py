@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,21 +28,36 @@ def quantize(
     *,
     preset: Literal["performance", "mixed"],
     transformer: bool,
+    protected: Sequence[str] = (),
 ) -> None:
     """Write the ONNX file `source` as IR with int8 weights and activations (NNCF, all calibration samples).
 
     `performance` quantizes activations symmetrically, `mixed` asymmetrically; `transformer` keeps what
-    attention is sensitive to in float. Source: nncf.quantize.
+    attention is sensitive to in float; operators that make an ONNX tensor in `protected` stay so, too.
+    Source: nncf.quantize.
     """
     nncf = _nncf()
+    model = _read(source)
     quantized = nncf.quantize(
-        _read(source),
+        model,
         nncf.Dataset(list(calibration)),
         preset=nncf.QuantizationPreset(preset),
         subset_size=len(calibration),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+        ignored_scope=nncf.IgnoredScope(names=_makers(model, protected)) if protected else None,
     )
     _save(quantized, folder)
+
+
+def _makers(model: Any, protected: Sequence[str]) -> list[str]:
+    """Return the names of the nodes that make these ONNX tensors: a layer's bias is a node of its own here."""
+    found = []
+    for node in model.get_ordered_ops():
+        if node.get_output_size() and not node.output(0).get_names().isdisjoint(protected):
+            found.append(node.get_friendly_name())
+            if node.get_type_name() == "Add":
+                found.append(node.input_value(0).get_node().get_friendly_name())
+    return found
 
 
 def compress_weights(

@@ -1,0 +1,153 @@
+"""Which layers of a quantized ONNX file cost most: each is given its float inputs back, alone, and asked again.
+
+    source (float) ─┐
+                    ├→ layers in both → error of the whole file → error with one layer in float, for each
+    quantized file ─┘
+
+A layer is an operator with weights, and what follows it alone (a bias, a normalisation, an activation): tools fuse
+these, and know the layer by the name of any of their results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx
+from numpy.typing import NDArray
+
+from edgewise.bundle.golden import compare
+from edgewise.lab import jobs
+from edgewise.lab.compress.prepare import prepared, read
+from edgewise.lab.measure.store import Store
+from edgewise.lab.model.runtime import open_session, run
+from edgewise.lab.quiet import no_telemetry
+
+__all__ = ["Job", "Layer", "Ranking"]
+
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_FOLLOWING = frozenset({"Add", "BatchNormalization", "Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid"})
+_FLOAT_BYTES, _INT8_BYTES = 4, 1
+
+Answers = Sequence[dict[str, NDArray[Any]]]
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """A layer: its results by name, how much of the squared error goes with it, and the bytes that it costs in float."""
+
+    names: tuple[str, ...]
+    removed: float
+    bytes: int
+
+
+class Ranking(msgspec.Struct, frozen=True):
+    """The error (relative rms, squared) of the quantized file, and its layers, most error removed a byte first."""
+
+    error: float
+    layers: tuple[Layer, ...]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """The float source, its quantized form (both ONNX), samples, and how many of them to ask."""
+
+    source: str
+    quantized: str
+    store: str
+    count: int
+
+
+def rank(job: Job) -> Ranking:
+    """Do the job. Raises ValueError when the two files share no layer."""
+    no_telemetry()
+    pair = _Pair(prepared(read(Path(job.source))), read(Path(job.quantized)))
+    if not pair.layers:
+        raise ValueError("none of the source's layers is in the quantized file")
+    with Store(Path(job.store)) as store:
+        feeds = [store.inputs(index) for index in range(min(job.count, len(store)))]
+    expected = _answers(pair.source, feeds)
+
+    def error(chosen: Collection[int]) -> float:
+        return compare(expected, _answers(pair.mixed(chosen), feeds)).rms ** 2
+
+    whole = error(())
+    layers = [
+        Layer(names, max(0.0, whole - error((index,))), pair.cost(index))
+        for index, (_, names) in enumerate(pair.layers)
+    ]
+    return Ranking(whole, tuple(sorted(layers, key=lambda one: (-one.removed / one.bytes, one.names))))
+
+
+def _answers(model: onnx.ModelProto, feeds: Answers) -> Answers:
+    session = open_session(model)
+    names = [value.name for value in model.graph.output]
+    return [run(session, feed, names) for feed in feeds]
+
+
+@dataclass(slots=True)
+class _Pair:
+    """The float graph, its quantized form, and the layers of the first that are in the second, too."""
+
+    source: onnx.ModelProto
+    quantized: onnx.ModelProto
+
+    @property
+    def layers(self) -> list[tuple[onnx.NodeProto, tuple[str, ...]]]:
+        """Each layer's node in the source, with its names."""
+        there = {name for node in self.quantized.graph.node for name in node.output}
+        return [(node, names) for node, names in _layers(self.source.graph) if node.output[0] in there]
+
+    def mixed(self, chosen: Collection[int]) -> onnx.ModelProto:
+        """Return the quantized graph with these layers reading what they read in the source."""
+        made = onnx.ModelProto()
+        made.CopyFrom(self.quantized)
+        makers = {name: node for node in made.graph.node for name in node.output}
+        stored = {tensor.name: tensor for tensor in self.source.graph.initializer}
+        for index in chosen:
+            node, _ = self.layers[index]
+            for position, name in enumerate(node.input):
+                if name in stored:
+                    copy = made.graph.initializer.add()
+                    copy.CopyFrom(stored[name])
+                    copy.name = name = f"{name} of {node.output[0]}"
+                makers[node.output[0]].input[position] = name
+        return made
+
+    def cost(self, index: int) -> int:
+        """Return how many bytes a layer's weights take more in float32 than in int8."""
+        inputs = set(self.layers[index][0].input)
+        elements = sum(_elements(one) for one in self.source.graph.initializer if one.name in inputs)
+        return max(1, elements * (_FLOAT_BYTES - _INT8_BYTES))
+
+
+def _elements(tensor: onnx.TensorProto) -> int:
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    return count
+
+
+def _layers(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, tuple[str, ...]]]:
+    stored = {tensor.name for tensor in graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in graph.node:
+        if node.op_type in _WEIGHTED and not stored.isdisjoint(node.input):
+            yield node, tuple(_chain(node, readers))
+
+
+def _chain(node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]]) -> Iterator[str]:
+    """Yield the results of a node and of those that follow it alone."""
+    yield node.output[0]
+    after = readers.get(node.output[0], [])
+    while len(after) == 1 and after[0].op_type in _FOLLOWING:
+        yield after[0].output[0]
+        after = readers.get(after[0].output[0], [])
+
+
+if __name__ == "__main__":
+    jobs.serve(Job, rank)
