@@ -23,7 +23,7 @@ import onnxruntime
 import pytest
 import webpage
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgewise import targets
 from edgewise.bundle.canonical import digest_file
@@ -401,6 +401,50 @@ def test_webgpu_answers_on_a_gpu_in_software(load: Load) -> None:
         session.run(inputs)["logits"], reference(proto, inputs)["logits"], rtol=1e-4, atol=1e-5
     )
     assert "WebGPU" in session.reason
+
+
+def convolution(*shape: int, channels: int, **attributes: Any) -> onnx.ModelProto:
+    """x (1, channels, 7) → logits, by weights of this shape."""
+    node = helper.make_node("Conv", ["x", "w"], ["logits"], **attributes)
+    outputs = [tensor("logits", (1, shape[0], None))]
+    return model([node], [tensor("x", (1, channels, 7))], outputs, {"w": normal(1, *shape)})
+
+
+def in_a_branch(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the convolution as the branch of an If, its weights constants of int8."""
+    weights = np.round(20 * numpy_helper.to_array(proto.graph.initializer[0])).astype(np.int8)
+    nodes = [
+        helper.make_node("Constant", [], ["stored"], value=numpy_helper.from_array(weights)),
+        helper.make_node("Constant", [], ["scale"], value=numpy_helper.from_array(np.float32(0.05))),
+        helper.make_node("DequantizeLinear", ["stored", "scale"], ["w"]),
+        *proto.graph.node,
+    ]
+    branch = helper.make_graph(nodes, "branch", [], proto.graph.output)
+    node = helper.make_node("If", ["yes"], ["logits"], then_branch=branch, else_branch=branch)
+    return model([node], proto.graph.input, proto.graph.output, {"yes": np.array([True])})
+
+
+@pytest.mark.parametrize(
+    ("proto", "first"),
+    [
+        (convolution(8, 9, 3, channels=9, pads=[1, 1]), True),
+        (convolution(8, 8, 3, channels=8, pads=[1, 1]), False),
+        (convolution(4, 6, 1, channels=6, strides=[2]), True),
+        (convolution(4, 6, 1, channels=6), False),
+        (convolution(12, 2, 3, channels=4, group=2), True),
+        (convolution(8, 2, 3, channels=4, group=2), False),
+        (in_a_branch(convolution(8, 9, 3, channels=9)), True),
+    ],
+    ids=["threes", "fours", "stride", "product", "groups of 6", "groups of 4", "branch"],
+)
+def test_webgpu_convolves_any_number_of_channels(proto: onnx.ModelProto, first: bool, load: Load) -> None:
+    """Channels last, ONNX Runtime Web 1.30.0 answers the cases of True wrongly: see onnx.js of the client."""
+    inputs = {"x": normal(0, 1, proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value, 7)}
+    session = load(proto, "onnxruntime-web", inputs, settings={"provider": "webgpu"})
+    np.testing.assert_allclose(
+        session.run(inputs)["logits"], reference(proto, inputs)["logits"], rtol=1e-4, atol=1e-5
+    )
+    assert session.reason.endswith("channels first") is first
 
 
 def test_litert_answers_on_a_gpu_in_software(load: Load) -> None:

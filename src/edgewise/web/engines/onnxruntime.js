@@ -3,6 +3,7 @@
  * API: https://onnxruntime.ai/docs/api/js/
  */
 import { DeviceError, InputError } from "../errors.js";
+import { needsChannelsFirst } from "./onnx.js";
 
 /**
  * @typedef {import("../tensor.js").Tensors} Tensors
@@ -20,8 +21,9 @@ export async function load([main, ...data], { provider, threads, outputs }) {
   const ort = await library(provider);
   ort.env.logLevel = "error";
   if (threads) ort.env.wasm.numThreads = threads; // counts for the first model of a page
+  const first = provider === "webgpu" && needsChannelsFirst(main.bytes);
   const options = {
-    executionProviders: [provider],
+    executionProviders: [first ? { name: provider, preferredLayout: "NCHW" } : provider],
     externalData: data.map(({ name, bytes }) => ({ path: name, data: bytes })),
   };
   const { session, reason } = await created(ort, main.bytes, options, provider);
@@ -31,7 +33,7 @@ export async function load([main, ...data], { provider, threads, outputs }) {
   const own = matched(main.name, names, found);
   return {
     version: `onnxruntime-web ${ort.env.versions.web}`,
-    reason,
+    reason: first ? `${reason}, channels first` : reason,
     close: () => session.release(),
     run: async (inputs) => {
       const answer = await session.run(fed(ort, inputs), own);
