@@ -75,7 +75,7 @@ def _tried(entry: tuple[Any, ...]) -> CandidateRow:
         id=ORIGINAL if candidate.id == "onnxruntime/original" else candidate.id,
         target=target,
         precision=candidate.precision,
-        recipe=msgspec.to_builtins(method),
+        recipe=candidate.recipe,
         status="ok",
         artifact=f"{round(1e6 * megabytes):064x}",
         figures={
@@ -103,7 +103,7 @@ def _failed(method: Method, target: str, reason: str) -> CandidateRow:
         id=candidate.id,
         target=target,
         precision=candidate.precision,
-        recipe=msgspec.to_builtins(method),
+        recipe=candidate.recipe,
         status="failed",
         reason=reason,
         figures={name: Figure.none(unit) for name, unit in units.items()},

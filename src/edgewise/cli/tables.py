@@ -124,8 +124,8 @@ def _evidence(result: BuildResult) -> str:
 
 def cells(row: CandidateRow, metric: str) -> tuple[str, ...]:
     """Return what the table says of one candidate."""
-    if row.status == "failed":
-        return row.id, "", "", "", "", f"failed: {fmt.cause(row.reason, row.id)}"
+    if row.status != "ok":
+        return row.id, "", "", "", "", f"{row.status}: {fmt.cause(row.reason, row.id)}"
     figures = row.figures
     operators = f"{row.operators.quantized} of {row.operators.total}" if row.operators else ""
     return (

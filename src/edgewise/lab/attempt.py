@@ -18,15 +18,15 @@ from edgewise import targets
 from edgewise.bundle.evidence import Evidence
 from edgewise.errors import EdgewiseError, InputError
 from edgewise.lab import jobs, machine
-from edgewise.lab.compress.enumerate import candidates, is_transformer
+from edgewise.lab.compress.enumerate import candidates
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Floor, Interval, margin_to_floor
 from edgewise.lab.measure import rounds
 from edgewise.lab.measure.worker import Measured
-from edgewise.lab.model.base import Model
 from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.plan import Plan
+from edgewise.lab.search.screen import Screen
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
@@ -118,9 +118,9 @@ def judge_baseline(shop: Workshop, baseline: Trial) -> Judged:
     return baseline.judged
 
 
-def build_all(plan: Plan, shop: Workshop, source: Path, watcher: Watcher) -> list[Trial]:
-    """Build every candidate; one that fails has its reason."""
-    found = candidates(targets=plan.targets, transformer=_is_transformer(plan.model))
+def build_all(plan: Plan, shop: Workshop, source: Path, screened: Screen, watcher: Watcher) -> list[Trial]:
+    """Build every candidate of the first rungs; one that fails has its reason."""
+    found = candidates(targets=plan.targets, transformer=screened.transformer, repairs=screened.repairs)
     trials = [Trial(candidate, candidate.id) for candidate in found]
     shop.store("calibration")
 
@@ -131,10 +131,6 @@ def build_all(plan: Plan, shop: Workshop, source: Path, watcher: Watcher) -> lis
     return trials
 
 
-def _is_transformer(model: Model) -> bool:
-    return isinstance(model, OnnxModel) and is_transformer(model.proto)
-
-
 def judge_all(shop: Workshop, trials: Sequence[Trial], reference: Judged, watcher: Watcher) -> None:
     """Score every candidate that was built, on search and in its own runtime."""
 
@@ -142,7 +138,7 @@ def judge_all(shop: Workshop, trials: Sequence[Trial], reference: Judged, watche
         target = trial.candidate.target
         trial.judged = shop.judge(trial.artifact, target, "search", reference=reference)
 
-    built = [trial for trial in trials if trial.built]
+    built = [trial for trial in trials if trial.built and not trial.passed_over]
     _side_by_side(shop, built, judge, "Judging on the search split", "answers", watcher)
 
 

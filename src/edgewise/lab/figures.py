@@ -30,8 +30,10 @@ def row(plan: Plan, trial: Trial, on: str) -> CandidateRow:
     }
     if trial.judged is None or trial.built is None:
         return CandidateRow(
-            status="failed",
+            status="passed over" if trial.passed_over else "failed",
             reason=trial.reason,
+            artifact=trial.built.artifact.digest if trial.built else None,
+            cached=trial.built is not None and trial.built.cached,
             figures=_unknown(_TIMED | {"quality": "share", "size": "B"}),
             **common,
         )

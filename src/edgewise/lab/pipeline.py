@@ -1,4 +1,6 @@
-"""The main job as a story: check → build → judge → time → choose → claim → execute once more, place by place.
+"""The main job as a story: a search, a choice, a claim.
+
+    check → screen → build → a first look → judge → protect → time → choose → claim → execute once more, place by place
 
 Search decides, test claims: every candidate is judged on the search split; the original and the chosen variants
 meet the test split once, at the end. Nothing here writes outside the cache and a scratch folder; `pack` and the
@@ -16,6 +18,9 @@ from edgewise.lab import attempt, conclude, prove
 from edgewise.lab.config import Config
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
+from edgewise.lab.search import proxy
+from edgewise.lab.search.protect import protect
+from edgewise.lab.search.screen import screen
 from edgewise.lab.trial import Trial
 from edgewise.lab.watcher import Silent, Watcher
 from edgewise.lab.workshop import Workshop
@@ -50,10 +55,14 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
     baseline = attempt.baseline_of(plan, shop)
     timed = attempt.tune(shop, baseline, watcher)
     reference = attempt.judge_baseline(shop, baseline)
-    found = attempt.build_all(plan, shop, source, watcher)
+    screened = screen(plan.model)
+    found = attempt.build_all(plan, shop, source, screened, watcher)
+    proxy.pass_over(shop, baseline, found, watcher)
     attempt.judge_all(shop, found, reference, watcher)
     trials = {trial.id: trial for trial in (baseline, *found)}
     attempt.apply_floors(plan, trials, reference)
+    more = protect(plan, shop, source, found, reference, watcher)
+    trials |= {trial.id: trial for trial in more}
     attempt.race(plan, shop, trials, timed, watcher)
     rows = conclude.rows(plan, shop, trials)
     choices = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}
@@ -80,6 +89,7 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
             *plan.notes,
             *unproven,
             *notes,
+            *screened.notes,
             *conclude.cached_note(trials),
         ),
     )

@@ -24,7 +24,9 @@ __all__ = [
 
 
 class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One candidate, tried. A failed one has a `reason`, and figures whose evidence is `none`.
+    """One candidate, tried.
+
+    One that failed, or was passed over after a first look, has a `reason`, and figures whose evidence is `none`.
 
     Figures: `quality` (metric's unit, search split), `p50`, `p95`, `load` (ms), `memory` and `size` (bytes).
     `difference` is against the original: {"cases", "max_abs", "max_rel", "rms", "agreement"}; null when it failed.
@@ -35,7 +37,7 @@ class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     precision: str
     recipe: dict[str, Any]
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "passed over"]
     reason: str | None = None
     artifact: str | None = None
     figures: dict[str, Figure] = {}

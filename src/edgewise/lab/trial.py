@@ -60,6 +60,7 @@ class Trial:
     built: Built | None = None
     judged: Judged | None = None
     reason: str | None = None
+    passed_over: bool = False
     seconds: float = 0.0
     rounds: list[Measured] = field(default_factory=list)
     margins: dict[str, Interval] = field(default_factory=dict)

@@ -17,19 +17,23 @@ from edgewise.bundle.canonical import digest_document, digest_file
 from edgewise.bundle.store import artifact_of
 from edgewise.cache import Cache
 from edgewise.lab import jobs, machine
+from edgewise.lab.compress import layers
 from edgewise.lab.compress import worker as compressor
+from edgewise.lab.compress.layers import Ranking
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import store
 from edgewise.lab.measure import worker as measurer
 from edgewise.lab.measure.worker import Measured
 from edgewise.lab.plan import Plan
-from edgewise.lab.trial import Built, Judged
+from edgewise.lab.trial import Built, Judged, Trial
 from edgewise.targets.building import Operators
 
 __all__ = ["Workshop"]
 
 R = TypeVar("R")
+
+RANKED_ON = 8  # calibration samples: each layer is a session of its own
 
 
 class Workshop:
@@ -124,6 +128,27 @@ class Workshop:
     def time(self, built: Built, target: str, timed: int, threads: int | None = None) -> Measured:
         """Time an artifact once on the search split; never cached. Raises JobError with the reason."""
         return self._measure(built, target, "search", threads=threads or self.threads, timed=timed)
+
+    def rank(self, source: Path, quantized: Trial) -> Ranking:
+        """Rank the layers of a quantized ONNX file by what they cost. Raises JobError with the reason."""
+        entry = self.cache.entry(
+            "ranked",
+            {
+                "source": digest_file(source),
+                "quantized": quantized.artifact.artifact.digest,
+                "calibration": self.store_digest("calibration"),
+                "versions": machine.versions(),
+            },
+        )
+        path = entry / "ranking.json"
+        if not path.exists():
+            with self.cache.fill(entry) as folder:
+                job = layers.Job(
+                    str(source), str(quantized.artifact.main), str(self.store("calibration")), RANKED_ON
+                )
+                found = self._run(layers.__name__, job, Ranking)
+                (folder / path.name).write_bytes(msgspec.json.encode(found))
+        return msgspec.json.decode(path.read_bytes(), type=Ranking)
 
     def _measure(
         self,

@@ -62,11 +62,11 @@ class Gap:
 
 
 def ranked(result: BuildResult) -> tuple[CandidateRow, ...]:
-    """Every candidate: the fastest first, those without a latency after, the failed last."""
+    """Every candidate: the fastest first, those without a latency after, the failed and the passed over last."""
 
     def key(row: CandidateRow) -> tuple[bool, float, str]:
         p50 = figure_of(row, "p50").value
-        return row.status == "failed", float("inf") if p50 is None else p50, row.id
+        return row.status != "ok", float("inf") if p50 is None else p50, row.id
 
     return tuple(sorted(result.candidates, key=key))
 

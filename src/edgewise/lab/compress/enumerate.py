@@ -6,29 +6,41 @@ Which defaults these are, each target's `methods` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import onnx
 
 from edgewise import targets as door
-from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.compress.recipe import Candidate, Repair
 from edgewise.targets.building import Traits
 from edgewise.targets.graph import constants
 
 __all__ = ["candidates", "is_transformer"]
 
 _FUSED = frozenset({"Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention"})
+_WHOLE = ("fp32", "fp16")
 _NEARBY = 8
 """Operators between a Softmax and its MatMuls at most: scale, mask, cast, reshape."""
 
 
-def candidates(*, targets: Collection[str], transformer: bool) -> tuple[Candidate, ...]:
-    """Return everything to try on `targets`, in a fixed order, the original first for each."""
+def candidates(
+    *, targets: Collection[str], transformer: bool, repairs: Sequence[Repair] = ()
+) -> tuple[Candidate, ...]:
+    """Return everything to try on `targets`, in a fixed order, the original first for each.
+
+    Whatever stores fewer than 16 bits is tried again after each repair.
+    """
     traits = Traits(transformer=transformer)
     return tuple(
         Candidate(method, target)
         for target in sorted(targets)
         for method in door.builder(target).methods(traits)
+    ) + tuple(
+        Candidate(method, target, (repair,))
+        for repair in repairs
+        for target in sorted(targets)
+        for method in door.builder(target).methods(traits)
+        if method.precision not in _WHOLE
     )
 
 

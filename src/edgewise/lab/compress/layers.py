@@ -29,7 +29,9 @@ from edgewise.lab.quiet import no_telemetry
 __all__ = ["Job", "Layer", "Ranking"]
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-_FOLLOWING = frozenset({"Add", "BatchNormalization", "Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid"})
+_FOLLOWING = frozenset(
+    {"Add", "BatchNormalization", "Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid"}
+)
 _FLOAT_BYTES, _INT8_BYTES = 4, 1
 
 Answers = Sequence[dict[str, NDArray[Any]]]
@@ -108,11 +110,12 @@ class _Pair:
         for index in chosen:
             node, _ = self.layers[index]
             for position, name in enumerate(node.input):
+                wanted = name
                 if name in stored:
-                    copy = made.graph.initializer.add()
-                    copy.CopyFrom(stored[name])
-                    copy.name = name = f"{name} of {node.output[0]}"
-                makers[node.output[0]].input[position] = name
+                    wanted = f"{name} of {node.output[0]}"
+                    made.graph.initializer.add().CopyFrom(stored[name])
+                    made.graph.initializer[-1].name = wanted
+                makers[node.output[0]].input[position] = wanted
         return made
 
     def cost(self, index: int) -> int:

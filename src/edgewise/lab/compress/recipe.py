@@ -38,8 +38,9 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def recipe(self) -> dict[str, Any]:
         """The method and the repairs as plain data."""
-        recipe: dict[str, Any] = msgspec.to_builtins(self.method)
-        return recipe | ({"repairs": list(self.repairs)} if self.repairs else {})
+        recipe: dict[str, Any] = msgspec.to_builtins(self.method) | {"repairs": self.repairs}
+        lists = {key: list(value) for key, value in recipe.items() if isinstance(value, tuple)}
+        return {key: value for key, value in (recipe | lists).items() if value != []}
 
     @property
     def id(self) -> str:
@@ -60,6 +61,6 @@ class Candidate(msgspec.Struct, frozen=True):
 def _word(key: str, value: object) -> str:
     if isinstance(value, bool):
         return key.replace("_", "-") if value else ""
-    if isinstance(value, list | tuple):
-        return f"{key}-{len(value)}-{digest_document(list(value))[:6]}" if value else ""
+    if isinstance(value, list):
+        return f"{key}-{len(value)}-{digest_document(value)[:6]}"
     return str(value)

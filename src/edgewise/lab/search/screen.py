@@ -1,0 +1,93 @@
+"""A look at the graph before anything is tried: it decides which repairs are worth their time. No data is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from edgewise.lab.compress.enumerate import is_transformer
+from edgewise.lab.compress.equalise import spread
+from edgewise.lab.compress.prepare import prepared
+from edgewise.lab.compress.recipe import Repair
+from edgewise.lab.model.base import Model
+from edgewise.lab.model.load import OnnxModel
+from edgewise.targets.graph import initializers
+
+__all__ = ["Screen", "screen"]
+
+UNLIKE = (
+    8.0  # times the median range: from here on, one scale for a tensor costs its other channels three bits
+)
+MASK = -1e4
+_WEIGHT = 256  # values from which a tensor says something of its distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What the graph tells of how it will take to few bits.
+
+    `spread`: the widest channel over the median one, in the layer where that is worst of those that can be
+    equalised. `kurtosis`: of the weights with the longest tails (3 is normal). `masked`: it adds a mask of −10,000
+    or less, which would take the whole range of its tensor. `transformer`: it has attention.
+    """
+
+    spread: float = 1.0
+    kurtosis: float = 0.0
+    masked: bool = False
+    transformer: bool = False
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """The repairs that are worth trying, one by one."""
+        return ("equalised",) if self.spread >= UNLIKE else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found, where it changes what is tried."""
+        if self.repairs:
+            return (
+                f"one channel is {self.spread:.0f} times as wide as the median one of its layer: "
+                "every quantizer was also tried after equalisation",
+            )
+        return ()
+
+
+def screen(model: Model) -> Screen:
+    """Look at a model; of what is no ONNX nothing is known."""
+    if not isinstance(model, OnnxModel):
+        return Screen()
+    ready = prepared(model.proto)
+    return Screen(
+        spread=spread(ready),
+        kurtosis=max(map(_kurtosis, _weights(ready)), default=0.0),
+        masked=any(_is_mask(tensor) for tensor in initializers(ready.graph)),
+        transformer=is_transformer(model.proto),
+    )
+
+
+def _weights(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    return [
+        tensor
+        for tensor in initializers(model.graph)
+        if tensor.data_type == onnx.TensorProto.FLOAT
+        and len(tensor.dims) > 1
+        and np.prod(tensor.dims) >= _WEIGHT
+    ]
+
+
+def _kurtosis(tensor: onnx.TensorProto) -> float:
+    values = numpy_helper.to_array(tensor).astype(np.float64).ravel()
+    centred = values - values.mean()
+    variance = float((centred**2).mean())
+    return float((centred**4).mean()) / variance**2 if variance else 0.0
+
+
+def _is_mask(tensor: onnx.TensorProto) -> bool:
+    """Tell whether a constant holds the number that attention adds where nobody may look."""
+    if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
+        return False
+    values = numpy_helper.to_array(tensor)
+    return bool(values.size and values.min() <= MASK)
