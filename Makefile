@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ocr test test-targets lint format bench clean
+.PHONY: help demo demo-ocr test test-frameworks test-targets lint format bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -20,8 +20,8 @@ $(VENV)/.dev: $(VENV)/.demo
 
 $(VENV)/.targets: $(VENV)/.dev tests/targets/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,targets]' -r tests/targets/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
-	command -v npm > /dev/null || apt-get install --yes --quiet npm
-	command -v chromium > /dev/null || apt-get install --yes --quiet chromium
+	command -v npm > /dev/null || (apt-get update --quiet && apt-get install --yes --quiet npm)
+	command -v chromium > /dev/null || (apt-get update --quiet && apt-get install --yes --quiet chromium)
 	for name in litert onnxruntime-web litert-web arm64; do $(BIN)/edgewise targets --install $$name || exit 1; done
 	touch $@
 
@@ -34,7 +34,10 @@ demo-ocr: $(VENV)/.demo ## Build the text-recognition demo
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest -q --ignore=tests/targets
 
-test-targets: $(VENV)/.targets ## Build and execute the target matrix: six models, every framework (hours)
+test-frameworks: $(VENV)/.targets ## Test every framework: converters, interpreter, browser, emulator (installs them)
+	$(BIN)/python -m pytest -q tests/targets --ignore=tests/targets/test_every_cell.py
+
+test-targets: $(VENV)/.targets ## The same, and the target matrix: six models built and executed in every framework (an hour)
 	$(BIN)/python -m pytest -q tests/targets
 
 lint: $(VENV)/.dev ## Check style, types and the layout of imports
