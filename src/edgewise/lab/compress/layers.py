@@ -32,6 +32,7 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _FOLLOWING = frozenset(
     {"Add", "BatchNormalization", "Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid"}
 )
+_ROUNDING = frozenset({"DequantizeLinear", "QuantizeLinear"})
 _FLOAT_BYTES, _INT8_BYTES = 4, 1
 
 Answers = Sequence[dict[str, NDArray[Any]]]
@@ -98,24 +99,29 @@ class _Pair:
     @property
     def layers(self) -> list[tuple[onnx.NodeProto, tuple[str, ...]]]:
         """Each layer's node in the source, with its names."""
-        there = {name for node in self.quantized.graph.node for name in node.output}
-        return [(node, names) for node, names in _layers(self.source.graph) if node.output[0] in there]
+        makers = _makers(self.quantized.graph)
+        return [
+            (node, names) for node, names in _layers(self.source.graph) if _counterpart(node, names, makers)
+        ]
 
     def mixed(self, chosen: Collection[int]) -> onnx.ModelProto:
         """Return the quantized graph with these layers reading what they read in the source."""
         made = onnx.ModelProto()
         made.CopyFrom(self.quantized)
-        makers = {name: node for node in made.graph.node for name in node.output}
+        makers = _makers(made.graph)
         stored = {tensor.name: tensor for tensor in self.source.graph.initializer}
+        layers = self.layers
         for index in chosen:
-            node, _ = self.layers[index]
+            node, names = layers[index]
+            there = _counterpart(node, names, makers)
+            assert there is not None
             for position, name in enumerate(node.input):
                 wanted = name
                 if name in stored:
                     wanted = f"{name} of {node.output[0]}"
                     made.graph.initializer.add().CopyFrom(stored[name])
                     made.graph.initializer[-1].name = wanted
-                makers[node.output[0]].input[position] = wanted
+                there.input[position] = wanted
         return made
 
     def cost(self, index: int) -> int:
@@ -123,6 +129,27 @@ class _Pair:
         inputs = set(self.layers[index][0].input)
         elements = sum(_elements(one) for one in self.source.graph.initializer if one.name in inputs)
         return max(1, elements * (_FLOAT_BYTES - _INT8_BYTES))
+
+
+def _makers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """Return which node makes each tensor, rounding left out: a result may come out of a DequantizeLinear."""
+    direct = {name: node for node in graph.node for name in node.output}
+
+    def maker(name: str) -> onnx.NodeProto:
+        node = direct[name]
+        while node.op_type in _ROUNDING and node.input[0] in direct:
+            node = direct[node.input[0]]
+        return node
+
+    return {name: maker(name) for name in direct}
+
+
+def _counterpart(
+    node: onnx.NodeProto, names: Collection[str], makers: dict[str, onnx.NodeProto]
+) -> onnx.NodeProto | None:
+    """Return the node of the quantized graph that does what `node` does; a ReLU after it may be gone."""
+    found = (makers[name] for name in names if name in makers)
+    return next((one for one in found if one.op_type == node.op_type), None)
 
 
 def _elements(tensor: onnx.TensorProto) -> int:

@@ -85,7 +85,7 @@ def _bisected(base: Trial, ranking: Ranking, attempted: Callable[[Candidate], Tr
     short, enough = 0, int(MOST * len(ranking.layers))
     first = attempted(_protected(base, ranking, enough))
     yield first
-    while any(first.holds.values()) and enough - short > 1:
+    while any(first.holds.values()) and enough - short > max(1, enough // 8):  # near enough
         middle = (short * enough) ** 0.5 if short else enough**0.5
         count = min(max(int(middle), short + 1), enough - 1)
         trial = attempted(_protected(base, ranking, count))
