@@ -167,14 +167,17 @@ def test_a_protected_layer_stays_as_it_is(method: Quantizer, tmp_path: Path) -> 
 
 def test_the_layer_that_costs_most_a_byte_is_ranked_first(tmp_path: Path) -> None:
     proto = tiny_mlp()
-    rough = next(one for one in proto.graph.initializer if one.name == "w2")
-    array = numpy_helper.to_array(rough).copy()
-    array[0, 0] = 300  # one value takes the whole range of its tensor
-    rough.CopyFrom(numpy_helper.from_array(array, "w2"))
+    stored = {one.name: one for one in proto.graph.initializer}
+    # The first hidden unit is never on, and its weight takes the whole range of an output: the others are lost.
+    for name, index, value in (("w1", (slice(None), 0), 0), ("b1", 0, -1), ("w2", (0, slice(None)), 300)):
+        array = numpy_helper.to_array(stored[name]).copy()
+        array[index] = value
+        stored[name].CopyFrom(numpy_helper.from_array(array, name))
     source = save(proto, tmp_path / "s.onnx")
     (tmp_path / "out").mkdir()
-    static = Candidate(StaticInt8(per_channel=False), "onnxruntime")
-    made = apply.build(static, source, ROWS, tmp_path / "out").files["model.onnx"]
+    made = apply.build(Candidate(NncfPtq(), "onnxruntime"), source, ROWS, tmp_path / "out").files[
+        "model.onnx"
+    ]
     store.write(tmp_path / "rows.npz", [Sample(row) for row in ROWS])
     ranking = layers.rank(layers.Job(str(source), str(made), str(tmp_path / "rows.npz"), len(ROWS)))
     assert [one.names[0] for one in ranking.layers] == ["logits", "hidden"]

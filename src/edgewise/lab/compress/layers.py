@@ -5,7 +5,8 @@
     quantized file ─┘
 
 A layer is an operator with weights, and what follows it alone (a bias, a normalisation, an activation): tools fuse
-these, and know the layer by the name of any of their results.
+these, and know the layer by the name of any of their results. The quantized file must have kept the source's names
+and operators, as NNCF does: ONNX Runtime leaves out a ReLU where its rounding cuts off the same.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ class _Pair:
         """Each layer's node in the source, with its names."""
         makers = _makers(self.quantized.graph)
         return [
-            (node, names) for node, names in _layers(self.source.graph) if _counterpart(node, names, makers)
+            (node, names)
+            for node, names in _layers(self.source.graph)
+            if node.output[0] in makers and makers[node.output[0]].op_type == node.op_type
         ]
 
     def mixed(self, chosen: Collection[int]) -> onnx.ModelProto:
@@ -112,16 +115,14 @@ class _Pair:
         stored = {tensor.name: tensor for tensor in self.source.graph.initializer}
         layers = self.layers
         for index in chosen:
-            node, names = layers[index]
-            there = _counterpart(node, names, makers)
-            assert there is not None
+            node, _ = layers[index]
             for position, name in enumerate(node.input):
                 wanted = name
                 if name in stored:
                     wanted = f"{name} of {node.output[0]}"
                     made.graph.initializer.add().CopyFrom(stored[name])
                     made.graph.initializer[-1].name = wanted
-                there.input[position] = wanted
+                makers[node.output[0]].input[position] = wanted
         return made
 
     def cost(self, index: int) -> int:
@@ -142,14 +143,6 @@ def _makers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
         return node
 
     return {name: maker(name) for name in direct}
-
-
-def _counterpart(
-    node: onnx.NodeProto, names: Collection[str], makers: dict[str, onnx.NodeProto]
-) -> onnx.NodeProto | None:
-    """Return the node of the quantized graph that does what `node` does; a ReLU after it may be gone."""
-    found = (makers[name] for name in names if name in makers)
-    return next((one for one in found if one.op_type == node.op_type), None)
 
 
 def _elements(tensor: onnx.TensorProto) -> int:
