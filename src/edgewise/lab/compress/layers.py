@@ -128,7 +128,11 @@ class _Pair:
     def cost(self, index: int) -> int:
         """Return how many bytes a layer's weights take more in float32 than in int8."""
         inputs = set(self.layers[index][0].input)
-        elements = sum(_elements(one) for one in self.source.graph.initializer if one.name in inputs)
+        elements = sum(
+            _elements(one)
+            for one in self.source.graph.initializer
+            if one.name in inputs and len(one.dims) > 1  # biases have 32 bits in every file
+        )
         return max(1, elements * (_FLOAT_BYTES - _INT8_BYTES))
 
 
