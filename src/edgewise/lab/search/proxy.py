@@ -59,6 +59,6 @@ def _large(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
 
 def _reason(far: dict[str, float], name: str, nearest: Sequence[str]) -> str:
     return (
-        f"{far[name]:.1e} from the original on {SAMPLES} calibration samples at most, where {len(nearest)} "
-        f"others of its tool were within {far[nearest[-1]]:.1e}"
+        f"{far[name]:.1e} from the original, {len(nearest)} of its tool within {far[nearest[-1]]:.1e}, "
+        f"on up to {SAMPLES} calibration samples"
     )
