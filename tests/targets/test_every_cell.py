@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from webpage import CACHE
 
 from benchmarks.targets import cells, document, figures, matrix
 from benchmarks.targets.matrix import Row
@@ -19,7 +20,11 @@ pytestmark = pytest.mark.slow
 def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Row, ...]:
     if folder := os.environ.get("EDGEWISE_TARGETS"):
         return document.read(Path(folder))[0]
-    return matrix.run(cells.read(), tmp_path_factory.mktemp("zoo"), at_once=os.cpu_count() or 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "EDGEWISE_CACHE", str(CACHE)
+        )  # where `make` put the converters, the engines and the emulation
+        return matrix.run(cells.read(), tmp_path_factory.mktemp("zoo"), at_once=os.cpu_count() or 1)
 
 
 def described(found: list[Row]) -> str:
