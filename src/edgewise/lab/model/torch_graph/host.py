@@ -24,13 +24,17 @@ _BOOLS = (bool, torch.SymBool)
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
-def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """Return numbers as a tensor: int64, float32 or bool, or the type of `like` if that is of the same kind."""
+def as_tensor(value: Any, like: Tensor | None = None, *, anchor: Tensor | None = None) -> Tensor:
+    """Return numbers as a tensor: int64, float32 or bool, or the type of `like` if that is of the same kind.
+
+    It is made on the device of `like`, or of `anchor`.
+    """
     if isinstance(value, Tensor):
         return value
     items = value if isinstance(value, tuple) else (value,)
     dtype = _dtype(items, like)
-    device = None if like is None else like.device
+    near = anchor if like is None else like
+    device = None if near is None else near.device
     if any(isinstance(item, _SYMBOLIC) for item in items):
         made = torch.stack([torch.scalar_tensor(item, dtype=dtype, device=device) for item in items])
     else:

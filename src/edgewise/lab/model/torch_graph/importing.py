@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgewise.errors import InputError, ToolchainError, missing_extra
+from edgewise.errors import EdgewiseError, InputError, ToolchainError, missing_extra
 from edgewise.lab.model.load import OnnxModel
-from edgewise.lab.model.torch_graph.proto import prepared
+from edgewise.lab.model.torch_graph.proto import is_open, prepared
 from edgewise.targets.graph import spec
 
 if TYPE_CHECKING:
@@ -51,12 +51,19 @@ def to_torch(
     ready = prepared(original, _arrays(original, fixed or {}), shapes or {})
     cases = random_feeds(ready) if not feeds else _without(feeds, fixed or {}, ready)
     expected = answers(ready, cases)
+
+    def made(*, symbolic: bool) -> torch.nn.Module:
+        module = translate(ready, cases[0], symbolic=symbolic)
+        check(module, ready, cases, expected)
+        return module
+
     try:
-        module = translate(ready, cases[0], symbolic=True)
-        check(module, ready, cases, expected)
-    except ToolchainError:  # what was concluded from symbolic sizes may be what fails
-        module = translate(ready, cases[0], symbolic=False)
-        check(module, ready, cases, expected)
+        module = made(symbolic=True)
+    except ToolchainError as first:  # what was concluded from symbolic sizes may be what fails
+        try:
+            module = made(symbolic=False)
+        except EdgewiseError:
+            raise first from None
     module.meta["inputs"] = tuple(map(spec, ready.graph.input))
     return module
 
@@ -69,7 +76,7 @@ def dynamic_shapes(module: torch.nn.Module) -> tuple[dict[int, Any], ...]:
     from torch.export import Dim
 
     return tuple(
-        {axis: Dim.DYNAMIC for axis, size in enumerate(item.shape) if not isinstance(size, int) or size == 0}
+        {axis: Dim.DYNAMIC for axis, size in enumerate(item.shape) if is_open(size)}
         for item in module.meta["inputs"]
     )
 

@@ -16,7 +16,7 @@ from edgewise.errors import InputError
 from edgewise.lab.model.names import distinct
 from edgewise.targets.graph import bodies
 
-__all__ = ["attributes", "joined", "prepared"]
+__all__ = ["attributes", "is_open", "joined", "prepared"]
 
 _PLAIN = {
     "value_float": np.float32,
@@ -52,6 +52,11 @@ def prepared(
     del copy.graph.input[:]
     copy.graph.input.extend(fed)
     return copy
+
+
+def is_open(size: int | str | None) -> bool:
+    """Whether a declared size may change: it is a name, unknown, or the 0 some exporters write for unknown."""
+    return not isinstance(size, int) or size == 0
 
 
 def _store_constants(graph: onnx.GraphProto) -> None:

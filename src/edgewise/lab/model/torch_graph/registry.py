@@ -1,7 +1,8 @@
 """What the importer knows of each ONNX operator: a small function, and a torch module where it holds weights.
 
 A function takes the operator's inputs by position and its attributes by keyword, so its signature says which
-attributes it understands; `opset` and `outputs` (how many are asked for) are given when it asks for them. An
+attributes it understands; `opset`, `outputs` (how many are asked for) and `anchor` (a tensor on the device to
+use) are given when it asks for them. An
 attribute that a later opset turned into an input (`axes` of Squeeze) is passed as that input. A rule looks at one
 node, a `Site`, and returns the module for it, or None where no module fits: then the function is called.
 

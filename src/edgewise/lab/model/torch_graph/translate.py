@@ -43,6 +43,7 @@ class _Computed:
     seen: Any
 
 
+_AS_TENSOR = Operator(as_tensor, keywords=frozenset({"anchor"}))
 _Value = Constant | _Computed
 _Operand = tuple[Any, Any]
 """What the fx graph is given, and what the trial is."""
@@ -64,9 +65,11 @@ class _Translation:
         self.opset = max((e.version for e in proto.opset_import if e.domain in _OURS), default=0)
         self.graph, self.tree = fx.Graph(), Tree()
         self.values: dict[str, _Value] = {}
+        self.anchor: _Computed | None = None
         for value in proto.graph.input:
             node = self.graph.placeholder(_identifier(value.name))
-            self.values[value.name] = _Computed(node, trial.example(value, feed[value.name]))
+            self.values[value.name] = made = _Computed(node, trial.example(value, feed[value.name]))
+            self.anchor = self.anchor or made
 
     def result(self) -> fx.GraphModule:
         self._nodes(self.proto.graph)
@@ -115,7 +118,7 @@ class _Translation:
         self._function(node, site, OPERATORS[node.op_type])
 
     def _branch(self, node: onnx.NodeProto) -> None:
-        condition = self.values[node.input[0]]
+        condition = self.value(node.input[0])
         if not isinstance(condition, Constant):
             raise InputError(
                 f"{_described(node)} depends on the data or on a size that may change, which a traced module can't. "
@@ -154,11 +157,12 @@ class _Translation:
         if site.all_constant and node.op_type not in RULES.keys() - OPERATORS.keys():
             self._fold(node, op, operands, keywords)
             return
-        seen = self.trial.run(op.call, [seen for _, seen in operands], keywords)
+        given, tried = self._anchored(op, keywords)
+        seen = self.trial.run(op.call, [seen for _, seen in operands], tried)
         if self.trial.symbolic and plain(seen) and not op.many:
             self.values[node.output[0]] = Constant(node.output[0], as_tensor(seen), learned=False)
             return
-        made = self._emit(op.call, tuple(arg for arg, _ in operands), keywords, _identifier(node.output[0]))
+        made = self._emit(op.call, tuple(arg for arg, _ in operands), given, _identifier(node.output[0]))
         self._bind(node, made, seen, many=op.many)
 
     def _keywords(self, node: onnx.NodeProto, site: _Site, op: Operator) -> dict[str, Any]:
@@ -172,6 +176,12 @@ class _Translation:
             keywords["outputs"] = len(node.output)
         return keywords
 
+    def _anchored(self, op: Operator, keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the keywords for the fx graph and for the trial, the first input among them if `op` wants it."""
+        if "anchor" not in op.keywords or self.anchor is None:
+            return keywords, keywords
+        return {**keywords, "anchor": self.anchor.node}, {**keywords, "anchor": self.anchor.seen}
+
     def _fold(self, node: onnx.NodeProto, op: Operator, operands: Sequence[_Operand], keywords: Any) -> None:
         made = op.call(*(seen for _, seen in operands), **keywords)
         sources = [self.values[name] for name in node.input if name]
@@ -182,7 +192,7 @@ class _Translation:
             self.values[name] = Constant(learned.name if learned and trained else name, tensor, trained)
 
     def _operand(self, op: Operator, index: int, name: str) -> _Operand:
-        value = self.values[name]
+        value = self.value(name)
         host = index < len(op.positions) and op.positions[index] in op.host
         if isinstance(value, Constant) and (host or (op.mixed and value.small)):
             return value.numbers, value.numbers
@@ -194,13 +204,22 @@ class _Translation:
 
     def _tensor(self, name: str) -> _Operand:
         """Return the value `name` as a tensor."""
-        value = self.values[name]
+        value = self.value(name)
         if isinstance(value, Constant):
             path = self.tree.tensor(value)
             return self.graph.create_node("get_attr", path), value.tensor
         if isinstance(value.seen, Tensor):
             return value.node, value.seen
-        return self._emit(as_tensor, (value.node,), {}), self.trial.run(as_tensor, [value.seen], {})
+        given, tried = self._anchored(_AS_TENSOR, {})
+        return self._emit(as_tensor, (value.node,), given), self.trial.run(as_tensor, [value.seen], tried)
+
+    def value(self, name: str) -> _Value:
+        """Return what is known of the tensor `name`."""
+        if name not in self.values:
+            raise NotImplementedError(
+                f"its input {name!r} is an optional output that the importer does not compute"
+            )
+        return self.values[name]
 
     def _emit(
         self, function: Callable[..., Any], args: Any, keywords: Any, name: str | None = None
@@ -233,22 +252,22 @@ class _Site:
 
     @property
     def all_constant(self) -> bool:
-        return all(isinstance(self._at.values[name], Constant) for name in self._node.input if name)
+        return all(isinstance(self._at.value(name), Constant) for name in self._node.input if name)
 
     def given(self, index: int) -> bool:
         return index < len(self._node.input) and bool(self._node.input[index])
 
     def constant(self, index: int) -> Any:
-        value = self._at.values[self._node.input[index]]
+        value = self._at.value(self._node.input[index])
         return value.tensor if isinstance(value, Constant) else None
 
     def parameter(self, index: int, *, transposed: bool = False) -> Any:
-        value = self._at.values[self._node.input[index]]
+        value = self._at.value(self._node.input[index])
         assert isinstance(value, Constant)
         return self._at.tree.parameter(value, transposed=transposed)
 
     def rank(self, index: int) -> int:
-        value = self._at.values[self._node.input[index]]
+        value = self._at.value(self._node.input[index])
         seen = value.tensor if isinstance(value, Constant) else value.seen
         return seen.dim() if isinstance(seen, Tensor) else int(isinstance(seen, tuple))
 

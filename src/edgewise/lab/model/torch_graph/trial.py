@@ -13,6 +13,9 @@ from torch._dynamo.source import ConstantSource
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+from edgewise.lab.model.torch_graph.proto import is_open
+from edgewise.targets.graph import spec
+
 __all__ = ["Trial"]
 
 
@@ -28,8 +31,7 @@ class Trial:
 
         A size of 1 is made 2: torch takes 1 for a size that never changes.
         """
-        dims = value.type.tensor_type.shape.dim
-        fixed = [bool(dim.dim_value) or not self.symbolic for dim in dims]
+        fixed = [not (self.symbolic and is_open(size)) for size in spec(value).shape]
         shape = [size if known else max(size, 2) for size, known in zip(array.shape, fixed, strict=True)]
         real = torch.zeros(shape, dtype=torch.from_numpy(array).dtype)
         context = StatelessSymbolicContext(

@@ -36,7 +36,7 @@ def random_feeds(model: onnx.ModelProto, seed: int = 0) -> list[dict[str, NDArra
     for size in _OPEN:
         feed: dict[str, NDArray[Any]] = {}
         for item in inputs:
-            shape = [length if isinstance(length, int) and length > 0 else size for length in item.shape]
+            shape = [length if isinstance(length, int) and length else size for length in item.shape]
             dtype = np.dtype(item.dtype)
             values = random.standard_normal(shape) if dtype.kind == "f" else random.integers(0, 2, shape)
             feed[item.name] = np.asarray(values, dtype)

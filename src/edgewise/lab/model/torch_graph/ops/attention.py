@@ -21,6 +21,7 @@ def attention(
     is_causal: int = 0,
     kv_num_heads: int | None = None,
     q_num_heads: int | None = None,
+    qk_matmul_output_mode: int = 0,  # of the fourth output only
     scale: float | None = None,
     softcap: float = 0.0,
     softmax_precision: int = 1,

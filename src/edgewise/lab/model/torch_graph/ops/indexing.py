@@ -20,7 +20,7 @@ def gather(data: Any, indices: Any, *, axis: int = 0) -> Any:
     """Return the slices of data at the indices along the axis; negative ones count from the end."""
     if isinstance(data, tuple) and not isinstance(indices, Tensor):
         return tuple(data[i] for i in indices) if isinstance(indices, tuple) else data[indices]
-    data = as_tensor(data)
+    data = as_tensor(data, anchor=indices if isinstance(indices, Tensor) else None)
     if not isinstance(indices, Tensor | tuple):
         return torch.select(data, axis, indices)
     positions = as_tensor(indices, like=None).to(data.device)

@@ -72,7 +72,7 @@ def _known(
 
 def _positions(old: Number, new: Number, factor: Number, coordinates: str) -> Tensor:
     """Return where each new element lies among the old ones."""
-    index = torch.arange(new).to(torch.float32)
+    index = torch.arange(new, dtype=torch.float32)
     if coordinates == "asymmetric":
         return index / factor
     if coordinates == "align_corners":

@@ -120,7 +120,11 @@ def concat(*values: Any, axis: int) -> Any:
 
 @operator("ConstantOfShape", host=("lengths",), mixed=True)
 def constant_of_shape(
-    lengths: tuple[Number, ...], *, value: Number = 0.0, value_dtype: int = onnx.TensorProto.FLOAT
+    lengths: tuple[Number, ...],
+    *,
+    value: Number = 0.0,
+    value_dtype: int = onnx.TensorProto.FLOAT,
+    anchor: Tensor | None = None,
 ) -> Any:
     """Return a tensor full of one value."""
     dtype = DTYPES[value_dtype]
@@ -128,13 +132,13 @@ def constant_of_shape(
         length = lengths[0] if lengths else 0
         if isinstance(length, int) and length <= _MOST:
             return (value,) * length if lengths else value
-    return torch.full(lengths, value, dtype=dtype)
+    return torch.full(lengths, value, dtype=dtype, device=None if anchor is None else anchor.device)
 
 
 @operator("Range", host=("start", "limit", "delta"))
-def arange(start: Number, limit: Number, delta: Number) -> Tensor:
+def arange(start: Number, limit: Number, delta: Number, *, anchor: Tensor | None = None) -> Tensor:
     """Return the numbers from `start` up to, not including, `limit`."""
-    return torch.arange(start, limit, delta)
+    return torch.arange(start, limit, delta, device=None if anchor is None else anchor.device)
 
 
 @operator("DepthToSpace")
