@@ -60,12 +60,16 @@ class Site(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The module for a node: called with the inputs at `operands`. `named` is the input it takes its name from."""
+    """The module for a node: called with the inputs at `operands`. `named` is the input it takes its name from.
+
+    `outline` returns tensors of the shapes that the module returns, where trying the module itself would not do.
+    """
 
     module: Any
     operands: tuple[int, ...] = (0,)
     named: int = 1
     many: bool = False
+    outline: Callable[..., Any] | None = None
 
 
 Rule = Callable[[Site], Found | None]

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from torch import Tensor, fx
 
+import torch
 from edgewise.errors import EdgewiseError, InputError, ToolchainError
 from edgewise.lab.model.runtime import reason
 from edgewise.lab.model.torch_graph import ops  # noqa: F401  # registers the operators
@@ -29,6 +28,7 @@ from edgewise.lab.model.torch_graph.proto import attributes, joined
 from edgewise.lab.model.torch_graph.registry import OPERATORS, RULES, Operator
 from edgewise.lab.model.torch_graph.tree import Constant, Tree
 from edgewise.lab.model.torch_graph.trial import Trial
+from torch import Tensor, fx
 
 __all__ = ["translate"]
 
@@ -73,6 +73,8 @@ class _Translation:
 
     def result(self) -> fx.GraphModule:
         self._nodes(self.proto.graph)
+        if decided := self.trial.decided():
+            raise ToolchainError(f"torch takes a size of input {decided!r} for one that never changes")
         outputs = [self._output(value) for value in self.proto.graph.output]
         self.graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
         module = fx.GraphModule(self.tree.root, self.graph, "ImportedOnnx").eval()
@@ -139,7 +141,7 @@ class _Translation:
         made = self.graph.create_node(
             "call_module", path, tuple(arg for arg, _ in operands), name=_identifier(node.output[0])
         )
-        seen = self.trial.run(module, [seen for _, seen in operands], {})
+        seen = self.trial.run(found.outline or module, [seen for _, seen in operands], {})
         self._bind(node, made, seen, many=found.many)
 
     def _function(self, node: onnx.NodeProto, site: _Site, op: Operator) -> None:
@@ -239,7 +241,7 @@ class _Translation:
         if value.name not in self.values:
             raise InputError(f"the importer does not compute the output {value.name!r}")
         arg, seen = self._tensor(value.name)
-        wanted = DTYPES[value.type.tensor_type.elem_type]
+        wanted = DTYPES.get(value.type.tensor_type.elem_type, seen.dtype)
         return arg if seen.dtype == wanted else self._emit(Tensor.to, (arg, wanted), {})
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
-import torch
 from numpy.typing import NDArray
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.source import ConstantSource
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+import torch
 from edgewise.lab.model.torch_graph.proto import is_open
 from edgewise.targets.graph import spec
 
@@ -25,6 +25,7 @@ class Trial:
     def __init__(self, *, symbolic: bool) -> None:
         self.symbolic = symbolic
         self._mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
+        self._open: dict[str, tuple[Any, ...]] = {}
 
     def example(self, value: onnx.ValueInfoProto, array: NDArray[Any]) -> Any:
         """Return a fake tensor like `array`, with a symbol for each size that the input `value` leaves open.
@@ -37,7 +38,16 @@ class Trial:
         context = StatelessSymbolicContext(
             dynamic_sizes=[DimDynamic.STATIC if known else DimDynamic.DYNAMIC for known in fixed]
         )
-        return self._mode.from_tensor(real, source=ConstantSource(value.name), symbolic_context=context)
+        made = self._mode.from_tensor(real, source=ConstantSource(value.name), symbolic_context=context)
+        self._open[value.name] = tuple(size for size in made.shape if isinstance(size, torch.SymInt))
+        return made
+
+    def decided(self) -> str | None:
+        """Return the name of an input with an open size that some function took for a number, or None."""
+        for name, sizes in self._open.items():
+            if any(size.node.expr.is_number for size in sizes):
+                return name
+        return None
 
     def run(self, function: Callable[..., Any], arguments: Sequence[Any], keywords: dict[str, Any]) -> Any:
         """Return what the function makes of the arguments."""

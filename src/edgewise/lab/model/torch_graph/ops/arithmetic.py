@@ -8,11 +8,12 @@ import operator as python
 from typing import Any
 
 import onnx
-import torch
-from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+import torch
 from edgewise.lab.model.torch_graph.host import Number, as_tensor, beside, each, pairwise
 from edgewise.lab.model.torch_graph.registry import operator, register
+from torch import Tensor
 
 __all__ = ["DTYPES"]
 
@@ -175,10 +176,19 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     if not any(isinstance(value, Tensor) for value in (condition, a, b)):
         pairs = pairwise(lambda x, y: (x, y), a, b)
         pairs = pairs if isinstance(a, tuple) or isinstance(b, tuple) else (pairs,)
-        chosen = pairwise(lambda c, pair: pair[0] if c else pair[1], condition, pairs)
+        chosen = pairwise(_chosen, condition, pairs)
         return chosen if any(isinstance(v, tuple) for v in (condition, a, b)) else chosen[0]
     like = next((value for value in (a, b) if isinstance(value, Tensor)), None)
     return torch.where(as_tensor(condition), as_tensor(a, like), as_tensor(b, like))
+
+
+def _chosen(condition: Number, pair: tuple[Number, Number]) -> Number:
+    """Return the first or second of the pair; where a symbolic size decides, a number that leaves it open."""
+    if not isinstance(condition, torch.SymBool):
+        return pair[0] if condition else pair[1]
+    if statically_known_true(condition):
+        return pair[0]
+    return pair[1] if statically_known_true(torch.sym_not(condition)) else torch.sym_ite(condition, *pair)
 
 
 @operator("Min", mixed=True)

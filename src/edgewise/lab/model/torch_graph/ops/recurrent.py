@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from edgewise.lab.model.torch_graph.registry import Found, Site, module
+from torch import Tensor, nn
 
 __all__ = ["Recurrent"]
 
@@ -27,6 +26,14 @@ class Recurrent(nn.Module):  # type: ignore[misc]  # torch comes without types h
     def __init__(self, layer: nn.Module, *, backwards: bool, batch_first: bool) -> None:
         super().__init__()
         self.layer, self.backwards, self.batch_first = layer, backwards, batch_first
+
+    def outline(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Return tensors shaped like the results. torch would take the steps one by one, and their number as fixed."""
+        steps, batch = (x.shape[1], x.shape[0]) if self.batch_first else x.shape[:2]
+        directions, hidden = 2 if self.layer.bidirectional else 1, self.layer.hidden_size
+        end = (batch, directions, hidden) if self.batch_first else (directions, batch, hidden)
+        whole = (batch, steps, directions, hidden) if self.batch_first else (steps, directions, batch, hidden)
+        return tuple(x.new_empty(shape) for shape in (whole, end, end))
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Run over the whole sequence from the initial state, by default zeros."""
@@ -66,7 +73,7 @@ def _rule(kind: str) -> Any:
             batch_first=bool(site.attributes.get("layout", 0)),
         )
         state = tuple(index for index in (5, 6) if site.given(index))
-        return Found(wrapped, operands=(0, *state), many=True)
+        return Found(wrapped, operands=(0, *state), many=True, outline=wrapped.outline)
 
     return rule
 
