@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("torch")
-
 from operator_cases import CASES, Case
 from torch_checks import exported, feed, off, tensors
 

@@ -226,7 +226,10 @@ class _Translation:
     def _emit(
         self, function: Callable[..., Any], args: Any, keywords: Any, name: str | None = None
     ) -> fx.Node:
-        return self.graph.create_node("call_function", function, args, keywords, name)
+        node = self.graph.create_node("call_function", function, args, keywords, name)
+        # Who traces the module anew (torch.load, quantizers) is to keep our functions whole: they look at sizes.
+        node.meta["is_wrapped"] = function.__module__.startswith(f"{__package__}.")
+        return node
 
     def _bind(self, node: onnx.NodeProto, made: fx.Node, seen: Any, *, many: bool) -> None:
         if not many:
