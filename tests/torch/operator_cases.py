@@ -204,6 +204,15 @@ CASES = (
     Case("LayerNormalization", (("n", 5, 4),), (positive(5, 4),), {"axis": 1}, opsets=(17, 21), note="two axes"),
     Case("InstanceNormalization", (IMAGE,), (positive(3), normal(1, 3))),
     Case("GroupNormalization", (("n", 4, 5),), (positive(4), normal(1, 4)), {"num_groups": 2}, opsets=(21,)),
+    Case("RMSNormalization", (("n", 5, 4),), (positive(4),), opsets=(23,)),
+    Case("Attention", (("n", 2, "l", 4), ("n", 2, "m", 4), ("n", 2, "m", 4)), opsets=(23,)),
+    Case(
+        "Attention",
+        (("n", "l", 8), ("n", "l", 4), ("n", "l", 4)),
+        attributes={"q_num_heads": 4, "kv_num_heads": 2, "is_causal": 1},
+        opsets=(23,),
+        note="grouped",
+    ),
     Case("LRN", (IMAGE,), attributes={"size": 3}),
     # recurrence over steps, batch, features
     *(

@@ -22,7 +22,7 @@ def test_operator_answers_as_onnx_runtime_does(case: Case, opset: int) -> None:
     assert off(module, proto, feed(proto, SECOND, seed=1)) < CLOSE
 
 
-@pytest.mark.parametrize(("case", "opset"), [param for param in TABLE if param.values[1] == 21])
+@pytest.mark.parametrize(("case", "opset"), [param for param in TABLE if param.values[1] != 13])
 def test_operator_is_exported_with_its_open_sizes(case: Case, opset: int) -> None:
     proto = case.proto(opset)
     first = feed(proto, FIRST)

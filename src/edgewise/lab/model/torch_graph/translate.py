@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import operator as python
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,9 @@ from edgewise.lab.model.runtime import reason
 from edgewise.lab.model.torch_graph import ops  # noqa: F401  # registers the operators
 from edgewise.lab.model.torch_graph.host import as_tensor, plain, sizes
 from edgewise.lab.model.torch_graph.ops.arithmetic import DTYPES
-from edgewise.lab.model.torch_graph.proto import attributes, joined
+from edgewise.lab.model.torch_graph.proto import joined
 from edgewise.lab.model.torch_graph.registry import OPERATORS, RULES, Operator
+from edgewise.lab.model.torch_graph.site import Computed, Seen, Value
 from edgewise.lab.model.torch_graph.tree import Constant, Tree
 from edgewise.lab.model.torch_graph.trial import Trial
 from torch import Tensor, fx
@@ -35,16 +35,7 @@ __all__ = ["translate"]
 _OURS = ("", "ai.onnx")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Computed:
-    """A value that depends on the inputs: the fx node that makes it, and what came out when it was tried."""
-
-    node: fx.Node
-    seen: Any
-
-
 _AS_TENSOR = Operator(as_tensor, keywords=frozenset({"anchor"}))
-_Value = Constant | _Computed
 _Operand = tuple[Any, Any]
 """What the fx graph is given, and what the trial is."""
 
@@ -64,11 +55,11 @@ class _Translation:
         self.proto, self.trial = proto, trial
         self.opset = max((e.version for e in proto.opset_import if e.domain in _OURS), default=0)
         self.graph, self.tree = fx.Graph(), Tree()
-        self.values: dict[str, _Value] = {}
-        self.anchor: _Computed | None = None
+        self.values: dict[str, Value] = {}
+        self.anchor: Computed | None = None
         for value in proto.graph.input:
             node = self.graph.placeholder(_identifier(value.name))
-            self.values[value.name] = made = _Computed(node, trial.example(value, feed[value.name]))
+            self.values[value.name] = made = Computed(node, trial.example(value, feed[value.name]))
             self.anchor = self.anchor or made
 
     def result(self) -> fx.GraphModule:
@@ -109,7 +100,7 @@ class _Translation:
         known = node.op_type in OPERATORS or node.op_type in RULES
         if node.domain not in _OURS or not known:
             raise InputError(f"the importer lacks the operator {_described(node)}")
-        site = _Site(self, node)
+        site = Seen(self.value, node, self.opset, self.tree)
         if not site.all_constant and (rule := RULES.get(node.op_type)):
             found = rule(site)
             if found:
@@ -133,7 +124,7 @@ class _Translation:
         for name, value in zip(node.output, body.output, strict=True):
             self.values[name] = self.values[value.name]
 
-    def _module(self, node: onnx.NodeProto, site: _Site, found: Any) -> None:
+    def _module(self, node: onnx.NodeProto, site: Seen, found: Any) -> None:
         module = found.module.eval()
         named = node.input[found.named] if 0 <= found.named < len(node.input) else node.name or node.output[0]
         path = self.tree.add(named, module)
@@ -144,7 +135,7 @@ class _Translation:
         seen = self.trial.run(found.outline or module, [seen for _, seen in operands], {})
         self._bind(node, made, seen, many=found.many)
 
-    def _function(self, node: onnx.NodeProto, site: _Site, op: Operator) -> None:
+    def _function(self, node: onnx.NodeProto, site: Seen, op: Operator) -> None:
         keywords = self._keywords(node, site, op)
         literals = [name for name in op.positions if name in site.attributes]
         operands = [
@@ -156,7 +147,7 @@ class _Translation:
             operands += [(None, None)] * (place + 1 - len(operands))
             value = site.attributes[name]
             operands[place] = (tuple(value),) * 2 if isinstance(value, list) else (value, value)
-        if site.all_constant and node.op_type not in RULES.keys() - OPERATORS.keys():
+        if site.all_constant:
             self._fold(node, op, operands, keywords)
             return
         given, tried = self._anchored(op, keywords)
@@ -167,7 +158,7 @@ class _Translation:
         made = self._emit(op.call, tuple(arg for arg, _ in operands), given, _identifier(node.output[0]))
         self._bind(node, made, seen, many=op.many)
 
-    def _keywords(self, node: onnx.NodeProto, site: _Site, op: Operator) -> dict[str, Any]:
+    def _keywords(self, node: onnx.NodeProto, site: Seen, op: Operator) -> dict[str, Any]:
         keywords = {name: value for name, value in site.attributes.items() if name in op.keywords}
         unknown = site.attributes.keys() - op.keywords - set(op.positions)
         if unknown := {name for name in unknown if not name.endswith("_dtype")}:
@@ -198,7 +189,7 @@ class _Translation:
         host = index < len(op.positions) and op.positions[index] in op.host
         if isinstance(value, Constant) and (host or (op.mixed and value.small)):
             return value.numbers, value.numbers
-        if isinstance(value, _Computed) and (host or op.mixed):
+        if isinstance(value, Computed) and (host or op.mixed):
             if host and isinstance(value.seen, Tensor):
                 return self._emit(sizes, (value.node,), {}), self.trial.run(sizes, [value.seen], {})
             return value.node, value.seen
@@ -215,7 +206,7 @@ class _Translation:
         given, tried = self._anchored(_AS_TENSOR, {})
         return self._emit(as_tensor, (value.node,), given), self.trial.run(as_tensor, [value.seen], tried)
 
-    def value(self, name: str) -> _Value:
+    def value(self, name: str) -> Value:
         """Return what is known of the tensor `name`."""
         if name not in self.values:
             raise NotImplementedError(
@@ -233,12 +224,12 @@ class _Translation:
 
     def _bind(self, node: onnx.NodeProto, made: fx.Node, seen: Any, *, many: bool) -> None:
         if not many:
-            self.values[node.output[0]] = _Computed(made, seen)
+            self.values[node.output[0]] = Computed(made, seen)
             return
         for index, name in enumerate(node.output):
             if name:
                 item = self._emit(python.getitem, (made, index), {}, _identifier(name))
-                self.values[name] = _Computed(item, seen[index])
+                self.values[name] = Computed(item, seen[index])
 
     def _output(self, value: onnx.ValueInfoProto) -> fx.Node:
         if value.name not in self.values:
@@ -246,35 +237,6 @@ class _Translation:
         arg, seen = self._tensor(value.name)
         wanted = DTYPES.get(value.type.tensor_type.elem_type, seen.dtype)
         return arg if seen.dtype == wanted else self._emit(Tensor.to, (arg, wanted), {})
-
-
-class _Site:
-    """One node as a rule sees it (`registry.Site`)."""
-
-    def __init__(self, translation: _Translation, node: onnx.NodeProto) -> None:
-        self._at, self._node = translation, node
-        self.opset, self.attributes = translation.opset, attributes(node)
-
-    @property
-    def all_constant(self) -> bool:
-        return all(isinstance(self._at.value(name), Constant) for name in self._node.input if name)
-
-    def given(self, index: int) -> bool:
-        return index < len(self._node.input) and bool(self._node.input[index])
-
-    def constant(self, index: int) -> Any:
-        value = self._at.value(self._node.input[index])
-        return value.tensor if isinstance(value, Constant) else None
-
-    def parameter(self, index: int, *, transposed: bool = False) -> Any:
-        value = self._at.value(self._node.input[index])
-        assert isinstance(value, Constant)
-        return self._at.tree.parameter(value, transposed=transposed)
-
-    def rank(self, index: int) -> int:
-        value = self._at.value(self._node.input[index])
-        seen = value.tensor if isinstance(value, Constant) else value.seen
-        return seen.dim() if isinstance(seen, Tensor) else int(isinstance(seen, tuple))
 
 
 def _constant(tensor: onnx.TensorProto) -> Constant:

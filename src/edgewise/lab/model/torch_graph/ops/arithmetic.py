@@ -1,4 +1,4 @@
-"""Numbers to numbers, one by one: arithmetic, comparison, logic, rounding, and change of type."""
+"""Numbers to numbers, one by one: arithmetic, rounding, and change of type."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import operator as python
 from typing import Any
 
 import onnx
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 import torch
 from edgewise.lab.model.torch_graph.host import Number, as_tensor, beside, each, pairwise
 from edgewise.lab.model.torch_graph.registry import operator, register
 from torch import Tensor
 
-__all__ = ["DTYPES"]
+__all__ = ["DTYPES", "binary"]
 
 DTYPES = {
     onnx.TensorProto.FLOAT: torch.float32,
@@ -43,7 +42,6 @@ register(
         "Cosh": torch.cosh,
         "Erf": torch.erf,
         "Exp": torch.exp,
-        "IsNaN": torch.isnan,
         "Log": torch.log,
         "Reciprocal": torch.reciprocal,
         "Sign": torch.sign,
@@ -54,7 +52,8 @@ register(
 )
 
 
-def _binary(function: Any, a: Any, b: Any) -> Any:
+def binary(function: Any, a: Any, b: Any) -> Any:
+    """Apply `function` to tensors, numbers, or one of each."""
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         return function(beside(a, b), beside(b, a))
     return pairwise(function, a, b)
@@ -63,25 +62,25 @@ def _binary(function: Any, a: Any, b: Any) -> Any:
 @operator("Add", mixed=True)
 def add(a: Any, b: Any) -> Any:
     """A + b."""
-    return _binary(python.add, a, b)
+    return binary(python.add, a, b)
 
 
 @operator("Sub", mixed=True)
 def subtract(a: Any, b: Any) -> Any:
     """A − b."""
-    return _binary(python.sub, a, b)
+    return binary(python.sub, a, b)
 
 
 @operator("Mul", mixed=True)
 def multiply(a: Any, b: Any) -> Any:
     """A · b."""
-    return _binary(python.mul, a, b)
+    return binary(python.mul, a, b)
 
 
 @operator("Div", mixed=True)
 def divide(a: Any, b: Any) -> Any:
     """A / b; towards zero on integers."""
-    return _binary(_quotient, a, b)
+    return binary(_quotient, a, b)
 
 
 def _quotient(a: Any, b: Any) -> Any:
@@ -100,95 +99,14 @@ def modulo(a: Any, b: Any, *, fmod: int = 0) -> Any:
     """Remainder of a / b, with the sign of b; with `fmod` the sign of a."""
     if fmod and (isinstance(a, Tensor) or isinstance(b, Tensor)):
         return torch.fmod(as_tensor(a, b), b)
-    return _binary(math.fmod if fmod else python.mod, a, b)
+    return binary(math.fmod if fmod else python.mod, a, b)
 
 
 @operator("Pow", mixed=True)
 def power(a: Any, b: Any) -> Any:
     """A to the power of b, in the type of a."""
-    raised = _binary(python.pow, a, b)
+    raised = binary(python.pow, a, b)
     return raised.to(a.dtype) if isinstance(a, Tensor) else raised
-
-
-@operator("Equal", mixed=True)
-def equal(a: Any, b: Any) -> Any:
-    """Whether a = b."""
-    return _binary(python.eq, a, b)
-
-
-@operator("Greater", mixed=True)
-def greater(a: Any, b: Any) -> Any:
-    """Whether a > b."""
-    return _binary(python.gt, a, b)
-
-
-@operator("GreaterOrEqual", mixed=True)
-def greater_or_equal(a: Any, b: Any) -> Any:
-    """Whether a ≥ b."""
-    return _binary(python.ge, a, b)
-
-
-@operator("Less", mixed=True)
-def less(a: Any, b: Any) -> Any:
-    """Whether a < b."""
-    return _binary(python.lt, a, b)
-
-
-@operator("LessOrEqual", mixed=True)
-def less_or_equal(a: Any, b: Any) -> Any:
-    """Whether a ≤ b."""
-    return _binary(python.le, a, b)
-
-
-@operator("And", "BitwiseAnd", mixed=True)
-def both(a: Any, b: Any) -> Any:
-    """Bitwise and; of booleans the logical one."""
-    return _binary(python.and_, a, b)
-
-
-@operator("Or", "BitwiseOr", mixed=True)
-def either(a: Any, b: Any) -> Any:
-    """Bitwise or; of booleans the logical one."""
-    return _binary(python.or_, a, b)
-
-
-@operator("Xor", "BitwiseXor", mixed=True)
-def one_of(a: Any, b: Any) -> Any:
-    """Bitwise exclusive or; of booleans the logical one."""
-    return _binary(python.xor, a, b)
-
-
-@operator("Not", mixed=True)
-def negation(x: Any) -> Any:
-    """Logical not."""
-    return torch.logical_not(x) if isinstance(x, Tensor) else each(torch.sym_not, x)
-
-
-@operator("BitwiseNot")
-def bitwise_not(x: Tensor) -> Tensor:
-    """Bitwise not."""
-    return torch.bitwise_not(x)
-
-
-@operator("Where", mixed=True)
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """Return a where the condition holds, else b."""
-    if not any(isinstance(value, Tensor) for value in (condition, a, b)):
-        pairs = pairwise(lambda x, y: (x, y), a, b)
-        pairs = pairs if isinstance(a, tuple) or isinstance(b, tuple) else (pairs,)
-        chosen = pairwise(_chosen, condition, pairs)
-        return chosen if any(isinstance(v, tuple) for v in (condition, a, b)) else chosen[0]
-    like = next((value for value in (a, b) if isinstance(value, Tensor)), None)
-    return torch.where(as_tensor(condition), as_tensor(a, like), as_tensor(b, like))
-
-
-def _chosen(condition: Number, pair: tuple[Number, Number]) -> Number:
-    """Return the first or second of the pair; where a symbolic size decides, a number that leaves it open."""
-    if not isinstance(condition, torch.SymBool):
-        return pair[0] if condition else pair[1]
-    if statically_known_true(condition):
-        return pair[0]
-    return pair[1] if statically_known_true(torch.sym_not(condition)) else torch.sym_ite(condition, *pair)
 
 
 @operator("Min", mixed=True)
@@ -262,15 +180,6 @@ def rounded(x: Any) -> Any:
 def clip(x: Tensor, low: Number = None, high: Number = None) -> Tensor:
     """Limit x to low … high."""
     return x if low is None and high is None else torch.clamp(x, low, high)
-
-
-@operator("IsInf")
-def is_infinite(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:
-    """Whether x is infinite."""
-    found = torch.isinf(x)
-    if detect_negative and detect_positive:
-        return found
-    return found & (x < 0 if detect_negative else x > 0)
 
 
 @operator("Cast", mixed=True)
