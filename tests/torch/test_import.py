@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import onnx
 import pytest
+import torch
 import torch_pruning as pruning
 from onnx import helper, numpy_helper
 from operator_cases import floats, ints, positive
 from torch_checks import exported, feed, off, tensors
 
-import torch
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab.model.torch_graph import importing, to_torch, verify
 from models import (

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from torch_checks import Feed, exported, off, tensors
 
-import torch
 from edgewise.lab.model.torch_graph import to_torch
 from edgewise.lab.model.torch_graph.proto import prepared
 

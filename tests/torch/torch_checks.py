@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
-import torch
 from edgewise.bundle.golden import compare
 from edgewise.lab.model.runtime import open_session
 from edgewise.lab.model.torch_graph import dynamic_shapes

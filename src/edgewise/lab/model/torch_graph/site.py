@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
+from torch import Tensor, fx
 
 from edgewise.lab.model.torch_graph.proto import attributes
 from edgewise.lab.model.torch_graph.tree import Constant, Tree
-from torch import Tensor, fx
 
 __all__ = ["Computed", "Seen", "Value"]
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from torch import Tensor, fx
 
-import torch
 from edgewise.errors import EdgewiseError, InputError, ToolchainError
 from edgewise.lab.model.runtime import reason
 from edgewise.lab.model.torch_graph import ops  # noqa: F401  # registers the operators
@@ -28,7 +29,6 @@ from edgewise.lab.model.torch_graph.registry import OPERATORS, RULES, Operator
 from edgewise.lab.model.torch_graph.site import Computed, Seen, Value
 from edgewise.lab.model.torch_graph.tree import Constant, Tree
 from edgewise.lab.model.torch_graph.trial import Trial
-from torch import Tensor, fx
 
 __all__ = ["translate"]
 

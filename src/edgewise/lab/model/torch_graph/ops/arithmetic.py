@@ -8,11 +8,11 @@ import operator as python
 from typing import Any
 
 import onnx
-
 import torch
+from torch import Tensor
+
 from edgewise.lab.model.torch_graph.host import Number, as_tensor, beside, each, pairwise
 from edgewise.lab.model.torch_graph.registry import operator, register
-from torch import Tensor
 
 __all__ = ["DTYPES", "binary"]
 

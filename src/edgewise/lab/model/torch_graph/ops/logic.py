@@ -5,13 +5,13 @@ from __future__ import annotations
 import operator as python
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-import torch
 from edgewise.lab.model.torch_graph.host import Number, as_tensor, each, pairwise
 from edgewise.lab.model.torch_graph.ops.arithmetic import binary
 from edgewise.lab.model.torch_graph.registry import operator, register
-from torch import Tensor
 
 __all__: list[str] = []
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from edgewise.lab.model.torch_graph.registry import Found, Site, module
 from torch import Tensor, nn
+
+from edgewise.lab.model.torch_graph.registry import Found, Site, module
 
 __all__ = ["Recurrent"]
 

@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 import onnx
+import torch
+from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-import torch
 from edgewise.lab.model.torch_graph.host import Number, as_tensor
 from edgewise.lab.model.torch_graph.ops.arithmetic import DTYPES
 from edgewise.lab.model.torch_graph.registry import operator
-from torch import Tensor
 
 __all__: list[str] = []
 
