@@ -25,8 +25,8 @@ $(VENV)/.targets: $(VENV)/.dev tests/targets/requirements.txt
 	for name in litert onnxruntime-web litert-web arm64; do $(BIN)/edgewise targets --install $$name || exit 1; done
 	touch $@
 
-$(VENV)/.torch: $(VENV)/.dev tests/torch/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,torch]' -r tests/torch/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+$(VENV)/.torch: $(VENV)/.dev tests/with_torch/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,torch]' -r tests/with_torch/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
 	touch $@
 
 demo: $(VENV)/.demo ## Build the sentiment demo: real model, real data, a bundle and a report
@@ -36,7 +36,7 @@ demo-ocr: $(VENV)/.demo ## Build the text-recognition demo
 	$(BIN)/edgewise demo ocr
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest -q --ignore=tests/targets --ignore=tests/torch
+	$(BIN)/python -m pytest -q --ignore=tests/targets --ignore=tests/with_torch
 
 test-frameworks: $(VENV)/.targets ## Test every framework: converters, interpreter, browser, emulator (installs them)
 	$(BIN)/python -m pytest -q tests/targets --ignore=tests/targets/test_every_cell.py --ignore=tests/targets/test_nine_models.py
@@ -48,7 +48,7 @@ test-models: $(VENV)/.targets ## Make the nine models that compression is held t
 	$(BIN)/python -m pytest -q tests/targets/test_nine_models.py
 
 test-torch: $(VENV)/.torch ## Test what needs torch: the importer (installs torch)
-	$(BIN)/python -m pytest -q tests/torch -m "not slow"
+	$(BIN)/python -m pytest -q tests/with_torch -m "not slow"
 
 lint: $(VENV)/.dev ## Check style, types and the layout of imports
 	$(BIN)/ruff check .
