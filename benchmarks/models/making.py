@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgewise.demo import project
 
-__all__ = ["TORCH", "make"]
+__all__ = ["HERE", "TORCH", "make"]
 
 HERE = Path(__file__).parent
 BASE = HERE.parent.parent
