@@ -49,12 +49,8 @@ def make_project(folder: Path, cache: Path) -> Path:
         spoken, said = labels[rest] == 1, scores[rest]
         np.savez(staging / "reference.npz", speech=said[spoken], silence=said[~spoken])
         arrays = {name: np.stack([frame[name] for frame in frames[:SAMPLES]]) for name in frames[0]}
-        np.savez_compressed(
-            staging / "samples.npz",
-            labels=labels[:SAMPLES],
-            groups=groups[:SAMPLES],
-            **arrays,
-        )
+        arrays |= {"labels": labels[:SAMPLES], "groups": groups[:SAMPLES]}
+        np.savez_compressed(staging / "samples.npz", **arrays)  # type: ignore[arg-type]
 
     return making.make(build, folder, cache, code=(__file__, speech.__file__))
 
@@ -117,7 +113,7 @@ def _of_clip(
 def _levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the level of each frame in dB."""
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
-    return 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
+    return np.asarray(10 * np.log10(np.square(frames).mean(axis=1) + 1e-12))
 
 
 def _noisy(clean: NDArray[np.float32], loud: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -71,7 +71,8 @@ def log_mel(clip: Floats) -> Floats:
     hann = np.hanning(WINDOW + 1)[:-1]
     energies = np.square(np.abs(np.fft.rfft(frames * hann))) @ _filters().T
     logs = np.log10(np.maximum(energies, 1e-10))
-    return ((np.maximum(logs, logs.max() - 8) + 4) / 4).astype(np.float32).T[np.newaxis]
+    found: Floats = ((np.maximum(logs, logs.max() - 8) + 4) / 4).astype(np.float32)
+    return found.T[np.newaxis]
 
 
 def _filters() -> NDArray[np.float64]:
@@ -81,7 +82,7 @@ def _filters() -> NDArray[np.float64]:
     bins = np.linspace(0, speech.RATE / 2, WINDOW // 2 + 1)
     left, middle, right = (edges[start : start + MELS, np.newaxis] for start in range(3))
     rising, falling = (bins - left) / (middle - left), (right - bins) / (right - middle)
-    return np.maximum(0, np.minimum(rising, falling)) * 2 / (right - left)
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * 2 / (right - left))
 
 
 def _mel(hertz: float) -> float:
