@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import models
+from benchmarks import small
 from benchmarks.method import Options, fresh, median, orders, place, ratios, say
 from benchmarks.table import Result, at_most
 
@@ -45,11 +45,11 @@ def run(options: Options) -> Result:
 
 def _bundles(folder: Path) -> dict[str, Path]:
     """Write the trivial model, and one of about 2 ms on this machine."""
-    trial = models.write(models.chain(TRIAL_LAYERS), folder / "trial")
+    trial = small.write(small.chain(TRIAL_LAYERS), folder / "trial")
     layers = max(1, round(TRIAL_LAYERS * AIMED_US / _read(trial, CALLS["real"]).bare))
     return {
-        "trivial": models.write(models.trivial(), folder / "trivial"),
-        "real": models.write(models.chain(layers), folder / "real"),
+        "trivial": small.write(small.trivial(), folder / "trivial"),
+        "real": small.write(small.chain(layers), folder / "real"),
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 import edgewise
-from benchmarks import models
+from benchmarks import small
 
 WARMUP_SECONDS = 0.3
 
@@ -27,7 +27,7 @@ def measure(bundle: str, calls: int, threads: int) -> dict[str, float]:
         session = _bare(model.bundle.main_file(variant.artifact), threads)
         names = [output.name for output in session.get_outputs()]
         bare = partial(session.run, names)  # naming the outputs is quicker than asking for all
-        feeds = models.inputs(session.get_inputs()[0].shape)
+        feeds = small.inputs(session.get_inputs()[0].shape)
         np.testing.assert_array_equal(model(feeds).outputs[names[0]], bare(feeds)[0])
         until = time.perf_counter() + WARMUP_SECONDS
         while time.perf_counter() < until:

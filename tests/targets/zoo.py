@@ -7,7 +7,7 @@
     ppocr         the text recogniser of `edgewise demo ocr`, in several widths     (zoo_found.py)
     silero        silero-vad: an LSTM, and an `If` on the sampling rate             (zoo_found.py)
 
-    python tests/targets/zoo.py FOLDER [NAME …]   makes FOLDER/NAME/, once
+    PYTHONPATH=. python tests/targets/zoo.py FOLDER [NAME …]   makes FOLDER/NAME/, once
 
 A model's folder holds `model.onnx`, `calibration.npz` and `eval.npz` with one array `<i>/<input>` for each input of
 each sample in its natural shape, and `about.json` (the struct `About`). Its decisions are those that

