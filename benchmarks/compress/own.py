@@ -71,6 +71,7 @@ def asking(text: str, prefer: Prefer, threads: int = 0) -> str:
     goal = ["[goal]", f'quality = "{FLOOR}"', f'prefer = "{prefer}"']
     goal += [f"margin = {margin}"] if margin is not None else []
     measure = ["[measure]", f"threads = {threads}"]
+    measure += ["rounds = 1"] if prefer == "size" else []  # the smallest is chosen, whatever its times
     return "\n".join(["".join(kept).rstrip(), "", *goal, "", *measure, ""])
 
 
