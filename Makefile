@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ocr test test-frameworks test-targets lint format bench clean
+.PHONY: help demo demo-ocr test test-frameworks test-targets test-models test-torch lint format bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -25,6 +25,10 @@ $(VENV)/.targets: $(VENV)/.dev tests/targets/requirements.txt
 	for name in litert onnxruntime-web litert-web arm64; do $(BIN)/edgewise targets --install $$name || exit 1; done
 	touch $@
 
+$(VENV)/.torch: $(VENV)/.dev tests/torch/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,torch]' -r tests/torch/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	touch $@
+
 demo: $(VENV)/.demo ## Build the sentiment demo: real model, real data, a bundle and a report
 	$(BIN)/edgewise demo
 
@@ -32,13 +36,19 @@ demo-ocr: $(VENV)/.demo ## Build the text-recognition demo
 	$(BIN)/edgewise demo ocr
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest -q --ignore=tests/targets
+	$(BIN)/python -m pytest -q --ignore=tests/targets --ignore=tests/torch
 
 test-frameworks: $(VENV)/.targets ## Test every framework: converters, interpreter, browser, emulator (installs them)
-	$(BIN)/python -m pytest -q tests/targets --ignore=tests/targets/test_every_cell.py
+	$(BIN)/python -m pytest -q tests/targets --ignore=tests/targets/test_every_cell.py --ignore=tests/targets/test_nine_models.py
 
 test-targets: $(VENV)/.targets ## The same, and the target matrix: six models built and executed in every framework (an hour)
-	$(BIN)/python -m pytest -q tests/targets
+	$(BIN)/python -m pytest -q tests/targets --ignore=tests/targets/test_nine_models.py
+
+test-models: $(VENV)/.targets ## Make the nine models that compression is held to, and check each (trains; an hour)
+	$(BIN)/python -m pytest -q tests/targets/test_nine_models.py
+
+test-torch: $(VENV)/.torch ## Test what needs torch: the importer (installs torch)
+	$(BIN)/python -m pytest -q tests/torch -m "not slow"
 
 lint: $(VENV)/.dev ## Check style, types and the layout of imports
 	$(BIN)/ruff check .

@@ -261,6 +261,25 @@ def test_a_tier_that_gets_nothing_counts_as_missed_and_says_why(first_screen: st
     assert "no candidate holds the quality floor on this tier's runtimes" in screen
 
 
+def test_what_a_first_look_passed_over_is_a_row_with_its_reason_and_no_failure() -> None:
+    result = samples.sample()
+    rows = tuple(
+        msgspec.structs.replace(row, status="passed over", reason="9.0e-01 from the original")
+        if row.status == "failed"
+        else row
+        for row in result.candidates
+    )
+    changed = msgspec.structs.replace(result, candidates=rows)
+    screen = Tree(page.html(changed)).texts("section", id="candidates")[0]
+    assert screen.count("passed over, so every figure is not assessed") == 2
+    assert "9.0e-01 from the original" in screen
+    assert (
+        "2 were passed over after a first look" in Tree(page.html(changed)).texts("section", id="compared")[0]
+    )
+    assert "passed over: 9.0e-01 from the original" in page.markdown(changed)
+    assert "failed" not in words.outcome(changed)
+
+
 def test_a_build_where_all_but_the_original_failed_still_reports() -> None:
     screen = Tree(page.html(samples.all_failed())).texts("section", id="summary")[0]
     assert "15 of 16 candidates failed" in screen

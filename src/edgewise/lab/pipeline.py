@@ -2,7 +2,7 @@
 
     check → screen → build → a first look → judge → protect → time → choose → claim → execute once more, place by place
 
-Search decides, test claims: every candidate is judged on the search split; the original and the chosen variants
+Search decides, test claims: candidates are judged on the search split; the original and the chosen variants
 meet the test split once, at the end. Nothing here writes outside the cache and a scratch folder; `pack` and the
 report turn the outcome into files.
 """
