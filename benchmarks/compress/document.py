@@ -9,8 +9,8 @@ from edgewise.report import format as words
 __all__ = ["detail"]
 
 COLUMNS = (
-    *("entrant", "runtime", "bytes", "× original", "p50", "× fp32", "quality on test"),
-    *("above the floor", "99 % met", "compressed", "made in", "note"),
+    *("entrant", "runtime", "bytes", "× orig.", "p50", "× fp32", "on test"),
+    *("above the floor", "99 % met", "small", "made in", "note"),
 )
 
 
@@ -33,9 +33,9 @@ def _line(judged: Judgement, one: Standing) -> tuple[str, ...]:
         entrant.target,
         "" if entrant.size is None else words.count(entrant.size),
         "" if one.size is None else words.ratio(one.size),
-        words.figure(judged.comparison.p50(entrant)) if entrant.ms else "",
+        words.number_of(judged.comparison.p50(entrant)) if entrant.ms else "",
         words.figure(one.latency) if one.latency else "",
-        words.figure(entrant.test, metric) if entrant.test else "",
+        words.number_of(entrant.test, metric) if entrant.test else "",
         words.margin(entrant.margin, metric) if entrant.margin else "",
         entrant.verdict if measured else "",
         ("yes" if one.compressed else "no") if measured else "",
