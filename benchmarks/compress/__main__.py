@@ -59,6 +59,8 @@ def main(
             continue
         write(comparison, out / "models")
     judged = [judge(comparison) for comparison in read(out / "models")]
+    if not judged and not failed:
+        raise click.UsageError(f"{out / 'models'} holds no results yet: measure a model first")
     result = sum(failed, Result(tuple(aims.rows(judged)), tuple(map(document.detail, judged))))
     show("compress", result)
     keep("compress", result, out)

@@ -10,7 +10,7 @@ __all__ = ["detail"]
 
 COLUMNS = (
     *("entrant", "runtime", "bytes", "× orig.", "p50", "× fp32", "on test"),
-    *("above the floor", "99 % met", "small", "made in", "note"),
+    *("above the floor", "99 % met", "compressed", "made in", "note"),
 )
 
 
