@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ocr test test-frameworks test-targets test-models test-torch lint format bench clean
+.PHONY: help demo demo-ocr test test-frameworks test-targets test-models test-torch lint format bench bench-compress clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -27,6 +27,14 @@ $(VENV)/.targets: $(VENV)/.dev tests/targets/requirements.txt
 
 $(VENV)/.torch: $(VENV)/.dev tests/with_torch/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,torch]' -r tests/with_torch/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	touch $@
+
+$(VENV)/.compress: $(VENV)/.torch benchmarks/compress/olive.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,torch,litert-lab]' 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	command -v npm > /dev/null || (apt-get update --quiet && apt-get install --yes --quiet npm)
+	$(BIN)/edgewise targets --install litert
+	test -x $(VENV)/olive/bin/python || $(PYTHON) -m venv $(VENV)/olive
+	$(VENV)/olive/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/compress/olive.txt 2>> $(VENV)/pip.log || echo "Olive does not install here; its row will say that it is missing"
 	touch $@
 
 demo: $(VENV)/.demo ## Build the sentiment demo: real model, real data, a bundle and a report
@@ -62,6 +70,9 @@ format: $(VENV)/.dev ## Format the code
 
 bench: $(VENV)/.dev ## Measure: the choice against each single candidate, overhead, import time (builds the demos if need be)
 	$(BIN)/python -m benchmarks --build
+
+bench-compress: $(VENV)/.compress ## Measure compression beside single tools, nine models or MODEL="fashion magika" (hours; installs the tools)
+	$(BIN)/python -m benchmarks.compress $(MODEL)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) demo-out bench-out

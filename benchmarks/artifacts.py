@@ -18,11 +18,12 @@ from edgewise.cache import Cache, default_folder
 from edgewise.lab import config as configuration
 from edgewise.lab.attempt import source_of
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.data.samples import Sample
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow
 from edgewise.lab.workshop import Workshop
 
-__all__ = ["Artifacts", "distinct"]
+__all__ = ["Artifacts", "distinct", "write_samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,16 @@ class Artifacts:
         return path
 
     def samples(self, count: int, path: Path) -> Path:
-        """Write twice `count` search samples, spread evenly over the split: every other one is timed."""
-        search = self.plan.splits.search
-        picked = [search[int(i)] for i in np.linspace(0, len(search) - 1, min(2 * count, len(search)))]
-        arrays = {f"{i}/{name}": a for i, sample in enumerate(picked) for name, a in sample.inputs.items()}
-        np.savez(path, **arrays)  # type: ignore[arg-type]  # the stub takes only allow_pickle by keyword
-        return path
+        """Write search samples to time `count` of them: see `write_samples`."""
+        return write_samples(self.plan.splits.search, count, path)
+
+
+def write_samples(search: Sequence[Sample], count: int, path: Path) -> Path:
+    """Write twice `count` search samples, spread evenly over the split: every other one is timed."""
+    picked = [search[int(i)] for i in np.linspace(0, len(search) - 1, min(2 * count, len(search)))]
+    arrays = {f"{i}/{name}": a for i, sample in enumerate(picked) for name, a in sample.inputs.items()}
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # the stub takes only allow_pickle by keyword
+    return path
 
 
 def distinct(rows: Sequence[CandidateRow], first: str) -> tuple[list[CandidateRow], dict[str, str]]:

@@ -87,7 +87,26 @@ def _openvino(file: str, threads: int) -> Callable[[Feeds], Any]:
     return partial(compiled.create_infer_request().infer, share_inputs=True)
 
 
-LOADERS = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+def _litert(file: str, threads: int) -> Callable[[Feeds], Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=file, num_threads=threads)
+    runner = interpreter.get_signature_runner()
+    wanted = runner.get_input_details()  # an input that became a constant is not among them
+
+    def fed(array: Any, details: Any) -> Any:
+        array = array.astype(details["dtype"], copy=False)
+        return (
+            array if array.ndim else array.reshape(details["shape"])
+        )  # a single number may be a vector of one
+
+    def run(feeds: Feeds) -> Any:
+        return runner(**{name: fed(feeds[name], details) for name, details in wanted.items()})
+
+    return run
+
+
+LOADERS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "litert": _litert}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.artifacts import Artifacts, distinct
-from benchmarks.contest import Contender, Contest, Times, hold
+from benchmarks.contest import Contender, Contest, Times, count_for, hold
 from benchmarks.demos import DEMOS, Demo, Finished, find
 from benchmarks.method import Options
 from benchmarks.table import Detail, Reached, Result, Row, at_most, missing
@@ -25,7 +25,6 @@ from edgewise.report import format as words
 __all__ = ["run"]
 
 ROUNDS = 12
-TIMED_MS, FEWEST, MOST = 1000.0, 30, 150
 TOLD = 0.90  # an interval that reaches below this could hide a candidate that is faster
 AIM = "none < 1 beyond its interval"
 COLUMNS = ("candidate", "rounds", "p50", "over the choice", "so it is", "no rival: misses")
@@ -71,9 +70,9 @@ def _enter(found: Finished, scratch: Path) -> tuple[Contest, dict[str, str], dic
             if row.id in (chosen, result.original):
                 raise
             failed[row.id] = str(error)
-    count = _count(result.row(result.original))
+    count = count_for(result.row(result.original).figures["p50"].value)
     contest = Contest(
-        name=found.demo.name,
+        name=f"choice {found.demo.name}",
         contenders=contenders,
         chosen=chosen,
         original=result.original,
@@ -92,12 +91,6 @@ def _able(found: Finished) -> list[CandidateRow]:
         if row.id in (found.chosen, found.result.original)
         or (row.status == "ok" and row.holds_floor and row.target in found.here.runtimes)
     ]
-
-
-def _count(original: CandidateRow) -> int:
-    """Return how many samples to time, so that a round of the original takes about TIMED_MS."""
-    p50 = original.figures["p50"].value or TIMED_MS
-    return int(min(MOST, max(FEWEST, TIMED_MS / p50)))
 
 
 def _misses(artifacts: Artifacts, rows: Sequence[CandidateRow], chosen: str) -> dict[str, str]:

@@ -9,8 +9,9 @@ from typing import Any
 from benchmarks.method import NotMeasuredError, fresh, median, orders, place, ratios, say
 from edgewise.bundle.evidence import Figure
 
-__all__ = ["Contender", "Contest", "Times", "hold"]
+__all__ = ["Contender", "Contest", "Times", "count_for", "hold"]
 
+TIMED_MS, FEWEST, MOST = 1000.0, 30, 150
 SCREENED = 3  # rounds after which a candidate that was SLOWER in each of them is not timed again
 SLOWER = 1.5
 DISTURBED = (
@@ -69,6 +70,11 @@ class Times:
         return min(ratios(self.ms[name], self.ms[self.contest.chosen])) > SLOWER
 
 
+def count_for(p50: float | None) -> int:
+    """Return how many samples to time, so that a round of the original, of `p50` ms a sample, takes about TIMED_MS."""
+    return int(min(MOST, max(FEWEST, TIMED_MS / (p50 or TIMED_MS))))
+
+
 def hold(contest: Contest, rounds: int) -> Times:
     """Time everyone. Raises NotMeasuredError when the choice or the original cannot be timed."""
     names = contest.contenders
@@ -78,7 +84,7 @@ def hold(contest: Contest, rounds: int) -> Times:
         active -= {name for name in order if name in active and not _read(times, name)}
         if number == SCREENED:
             active -= {name for name in active - contest.always if times.is_slow(name)}
-        say(f"choice {contest.name}: round {number} of {rounds}, {len(active)} go on")
+        say(f"{contest.name}: round {number} of {rounds}, {len(active)} go on")
     return times
 
 
