@@ -6,7 +6,7 @@ project ─ own.py: `edgewise build`, for latency and for size, from an empty ca
 contenders.py  all files, and the original in every runtime
 compare.py     quality on the search and the test split, size, p50 in interleaved rounds → results.py, as JSON
 verdicts.py    who is compressed, who meets the floor, the best peer, ratios: a pure function of the results
-aims.py        all kept results against the aims of the issue
+aims.py        all kept results against the aims
 document.py    one table per model, one of the aims
 
 python -m benchmarks.compress [MODEL …]

@@ -1,4 +1,4 @@
-"""The figures of the matrix, from its rows: what issue 3 asks of all cells together."""
+"""The figures of the matrix, from its rows: what all cells together have to reach."""
 
 from __future__ import annotations
 

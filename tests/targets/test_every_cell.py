@@ -1,4 +1,4 @@
-"""The target matrix, built and executed: what issue 3 asks of its cells (`make test-targets`; it takes half an hour).
+"""The target matrix, built and executed: what its cells have to reach (`make test-targets`; it takes half an hour).
 
 With EDGEWISE_TARGETS set to the folder of a finished `python -m benchmarks.targets --out FOLDER`, that run is judged
 instead of a new one.

@@ -12,13 +12,13 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
-from edgewise.errors import InputError
+from edgewise.errors import DeviceError, InputError
 
 if TYPE_CHECKING:
     from edgewise.targets.building import BuildModule
@@ -32,6 +32,7 @@ __all__ = [
     "Tensors",
     "builder",
     "chosen",
+    "closed",
     "names",
     "session",
     "support",
@@ -104,6 +105,11 @@ def chosen(allowed: Settings, settings: Mapping[str, str] | None) -> dict[str, s
             known = "; ".join(f"{key}: {', '.join(values)}" for key, values in allowed.items()) or "none"
             raise InputError(f"no setting {name} = {value}: known are {known}")
     return {name: given.get(name, values[0]) for name, values in allowed.items()}
+
+
+def closed(*_: object) -> NoReturn:
+    """Stand in for what a session no longer has after `close`. Raises DeviceError."""
+    raise DeviceError("this model is closed: load it again")
 
 
 def timed(session: Session, inputs: Tensors) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError
-from edgewise.targets import Tensors
+from edgewise.targets import Tensors, closed
 from edgewise.targets.browser import chromium
 from edgewise.targets.browser.engines import Engine
 from edgewise.targets.browser.page import Page
@@ -92,7 +92,7 @@ class BrowserSession:
     def _ask(self, question: Callable[[Page], T]) -> T:
         page = self._page
         if page is None:
-            raise DeviceError("this session is closed: load the model again")
+            closed()
         return self._do(lambda: question(page))
 
     def _do(self, work: Callable[[], T]) -> T:

@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from numpy.typing import NDArray
 
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
-from edgewise.targets import Session, Settings, Tensors, chosen
+from edgewise.targets import Session, Settings, Tensors, chosen, closed
 from edgewise.targets.coreml.compiler import compile_function
 from edgewise.targets.coreml.package import load_program, read_model
 from edgewise.targets.coreml.plan import Plan
@@ -77,7 +77,7 @@ class CoreMlSession:
 
     def close(self) -> None:
         """Free the weights. A closed session can't run."""
-        self._run = _closed
+        self._run = closed
 
 
 def version() -> str:
@@ -148,7 +148,3 @@ def _matched(
         ]
     names = ", ".join(spec.name for spec in wanted)
     raise DeviceError(f"{path} has outputs {', '.join(found)}; expected {names}: build it again")
-
-
-def _closed(*_: object) -> NoReturn:
-    raise DeviceError("this session is closed: load the model again")

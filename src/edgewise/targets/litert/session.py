@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
-from edgewise.targets import Session, Settings, Tensors, chosen
+from edgewise.targets import Session, Settings, Tensors, chosen, closed
 
 __all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "feeds", "load", "signature", "version"]
 
@@ -82,7 +82,7 @@ class LiteRtSession:
 
     def _open(self) -> Any:
         if self._interpreter is None:
-            raise DeviceError("this session is closed: load the model again")
+            closed()
         return self._interpreter
 
     def _plan(self, interpreter: Any, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from numpy.typing import NDArray
 
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
-from edgewise.targets import Session, Settings, Tensors, chosen
+from edgewise.targets import Session, Settings, Tensors, chosen, closed
 
 __all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "load", "version"]
 
@@ -44,7 +44,7 @@ class OnnxRuntimeSession:
 
     def close(self) -> None:
         """Free the model's memory. A closed session can't run."""
-        self._run = _closed
+        self._run = closed
 
 
 def version() -> str:
@@ -104,10 +104,6 @@ def _matched(path: Path, names: Sequence[str], found: Sequence[str]) -> Sequence
     if len(names) == len(found):
         return found
     raise DeviceError(f"{path} has outputs {', '.join(found)}; expected {', '.join(names)}: build it again")
-
-
-def _closed(*_: object) -> NoReturn:
-    raise DeviceError("this session is closed: load the model again")
 
 
 def _first_line(error: Exception) -> str:

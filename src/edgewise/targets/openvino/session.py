@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.manifest import TensorSpec
 from edgewise.errors import DeviceError, missing_extra
-from edgewise.targets import Session, Settings, Tensors, chosen
+from edgewise.targets import Session, Settings, Tensors, chosen, closed
 
 __all__ = ["EVIDENCE", "FORMAT", "NATIVE", "PROVIDER", "SETTINGS", "load", "version"]
 
@@ -59,7 +59,7 @@ class OpenVinoSession:
 
     def close(self) -> None:
         """Free the model's memory. A closed session can't run."""
-        self._infer = _closed
+        self._infer = closed
 
 
 def version() -> str:
@@ -120,10 +120,6 @@ def _ports(
         names = ", ".join(spec.name for spec in wanted)
         raise DeviceError(f"{path} has {len(found)} outputs; expected {names}: build it again")
     return [(spec.name, index, np.dtype(spec.dtype)) for spec, index in zip(wanted, order, strict=True)]
-
-
-def _closed(*_: object) -> NoReturn:
-    raise DeviceError("this session is closed: load the model again")
 
 
 def _reason(error: Exception) -> str:
