@@ -124,9 +124,12 @@ def _evidence(result: BuildResult) -> str:
 
 def cells(row: CandidateRow, metric: str) -> tuple[str, ...]:
     """Return what the table says of one candidate."""
-    if row.status != "ok":
-        return row.id, "", "", "", "", f"{row.status}: {fmt.cause(row.reason, row.id)}"
     figures = row.figures
+    if row.status == "failed":
+        return row.id, "", "", "", "", f"failed: {fmt.cause(row.reason, row.id)}"
+    if row.status == "passed over":
+        speed = fmt.figure(figures["p50"]) if figures["p50"].value is not None else ""
+        return row.id, fmt.number_of(figures["size"]), speed, "", "", f"passed over: {row.reason}"
     operators = f"{row.operators.quantized} of {row.operators.total}" if row.operators else ""
     return (
         row.id,
@@ -138,8 +141,8 @@ def cells(row: CandidateRow, metric: str) -> tuple[str, ...]:
     )
 
 
-def _by_latency(row: CandidateRow) -> float:
-    return row.figures["p50"].value or float("inf")
+def _by_latency(row: CandidateRow) -> tuple[bool, float]:
+    return row.status != "ok", row.figures["p50"].value or float("inf")
 
 
 def _table(*columns: str) -> Table:

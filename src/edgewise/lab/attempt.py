@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import onnx
 
 from edgewise import targets
-from edgewise.bundle.evidence import Evidence
 from edgewise.errors import EdgewiseError, InputError
 from edgewise.lab import jobs, machine
-from edgewise.lab.compress.enumerate import candidates
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Floor, Interval, margin_to_floor
 from edgewise.lab.measure import rounds
@@ -26,7 +23,6 @@ from edgewise.lab.measure.worker import Measured
 from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.plan import Plan
-from edgewise.lab.search.screen import Screen
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
@@ -36,6 +32,7 @@ from edgewise.targets.building import Original
 __all__ = [
     "BASELINE",
     "apply_floors",
+    "at_once",
     "baseline_of",
     "build_all",
     "judge_all",
@@ -77,8 +74,8 @@ def baseline_of(plan: Plan, shop: Workshop) -> Trial:
     return Trial(Candidate(Original(), model.runtime), BASELINE, built=built)
 
 
-def tune(shop: Workshop, baseline: Trial, watcher: Watcher) -> int:
-    """Set the thread count that is quickest for the original, and return how many samples to time per round."""
+def tune(shop: Workshop, baseline: Trial, watcher: Watcher) -> float:
+    """Set the thread count that is quickest for the original, and return its p50 in ms."""
     counts = [shop.threads] if shop.plan.config.measure.threads else _thread_counts()
     watcher.stage("Tuning threads on the original", len(counts))
     with _runs(shop):
@@ -89,7 +86,7 @@ def tune(shop: Workshop, baseline: Trial, watcher: Watcher) -> int:
         watcher.step(f"{count} thread{'s' * (count > 1)}: {p50[count]:.3g} ms")
     # More threads must earn their keep: 3 % for each step.
     shop.threads = min(counts, key=lambda count: p50[count] * 1.03 ** counts.index(count))
-    return int(min(200, max(20, ROUND_MS / p50[shop.threads])))
+    return p50[shop.threads]
 
 
 def _quick(shop: Workshop, baseline: Trial, threads: int) -> float:
@@ -118,28 +115,24 @@ def judge_baseline(shop: Workshop, baseline: Trial) -> Judged:
     return baseline.judged
 
 
-def build_all(plan: Plan, shop: Workshop, source: Path, screened: Screen, watcher: Watcher) -> list[Trial]:
-    """Build every candidate of the first rungs; one that fails has its reason."""
-    found = candidates(targets=plan.targets, transformer=screened.transformer, repairs=screened.repairs)
-    trials = [Trial(candidate, candidate.id) for candidate in found]
+def build_all(shop: Workshop, trials: Sequence[Trial], source: Path, watcher: Watcher) -> None:
+    """Build candidates from `source`; one that fails has its reason."""
     shop.store("calibration")
 
     def build(trial: Trial) -> None:
         trial.built = shop.build(trial.candidate, source)
 
     _side_by_side(shop, trials, build, "Building candidates", "built", watcher)
-    return trials
 
 
 def judge_all(shop: Workshop, trials: Sequence[Trial], reference: Judged, watcher: Watcher) -> None:
-    """Score every candidate that was built, on search and in its own runtime."""
+    """Score files that were built, on search and in their own runtimes."""
 
     def judge(trial: Trial) -> None:
         target = trial.candidate.target
         trial.judged = shop.judge(trial.artifact, target, "search", reference=reference)
 
-    built = [trial for trial in trials if trial.built and not trial.passed_over]
-    _side_by_side(shop, built, judge, "Judging on the search split", "answers", watcher)
+    _side_by_side(shop, trials, judge, "Judging on the search split", "answers", watcher)
 
 
 def _side_by_side(
@@ -150,6 +143,8 @@ def _side_by_side(
     well: str,
     watcher: Watcher,
 ) -> None:
+    if not trials:
+        return
     watcher.stage(title, len(trials))
 
     def one(trial: Trial) -> None:
@@ -159,10 +154,15 @@ def _side_by_side(
     jobs.side_by_side(
         one,
         trials,
-        at_once=machine.builders(shop.plan.model.size),
+        at_once=at_once(shop),
         stop=shop.stop,
         done=lambda trial: watcher.step(f"{trial.id}: {trial.reason or well}"),
     )
+
+
+def at_once(shop: Workshop) -> int:
+    """Return how many builds or judgements run side by side."""
+    return machine.builders(shop.plan.model.size)
 
 
 @contextmanager
@@ -178,12 +178,12 @@ def _reasoned(trial: Trial) -> Iterator[None]:
     trial.seconds += time.monotonic() - start
 
 
-def apply_floors(plan: Plan, trials: Mapping[str, Trial], reference: Judged) -> None:
+def apply_floors(plan: Plan, trials: Iterable[Trial], reference: Judged) -> None:
     """Ask of every candidate, per floor: would test show it met, if test looked like search?"""
     sizes = plan.splits.sizes()
     factor = sizes["test"] / sizes["search"]
     floors = {tier.name: plan.config.goals[tier.name].floor for tier in plan.config.tiers}
-    for trial in trials.values():
+    for trial in trials:
         if trial.judged is None:
             continue
         known: dict[Floor, Interval] = {}
@@ -194,8 +194,12 @@ def apply_floors(plan: Plan, trials: Mapping[str, Trial], reference: Judged) -> 
             trial.holds[name] = known[floor].rescaled(factor).low >= 0
 
 
-def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], timed: int, watcher: Watcher) -> None:
-    """Time all that answer in a runtime of devices, in interleaved rounds: all once, then those that may be chosen for their speed."""
+def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], p50: float, watcher: Watcher) -> None:
+    """Time, in interleaved rounds, the original and those that a tier measured here may choose for their speed.
+
+    `p50` is the original's, in ms: it tells how many samples make a round.
+    """
+    timed = int(min(200, max(20, ROUND_MS / p50)))
 
     def once(name: str) -> Measured | None:
         trial = trials[name]
@@ -211,22 +215,24 @@ def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], timed: int, wa
         return measured
 
     count = plan.config.measure.rounds
+    glances = {
+        trial.id: [trial.glance]
+        for trial in trials.values()
+        if trial.judged and trial.glance and shop.times(trial.candidate.target)
+    }
+
+    def beaten(results: rounds.Results) -> set[str]:
+        return _beaten(plan, trials, {name: [*glances[name], *times] for name, times in results.items()})
+
     found = rounds.interleave(
-        [trial.id for trial in trials.values() if trial.judged and _timed(plan, trial)],
+        [name for name in glances if name not in _beaten(plan, trials, glances) or name == BASELINE],
         count,
         once,
         begin=lambda number, several: watcher.stage(f"Timing, round {number} of {count}", several),
-        beaten=partial(_beaten, plan, trials),
+        beaten=beaten,
     )
     for name, measured in found.items():
         trials[name].rounds = measured
-
-
-def _timed(plan: Plan, trial: Trial) -> bool:
-    """Tell whether times say anything: not an emulator's, nor a browser's where no tier measured here has one."""
-    module, target = targets.session(trial.candidate.target), trial.candidate.target
-    wanted = module.NATIVE or any(target in tier.runtimes for tier in plan.config.tiers if tier.here)
-    return module.EVIDENCE is Evidence.MEASURED and wanted
 
 
 def _beaten(plan: Plan, trials: Mapping[str, Trial], results: rounds.Results) -> set[str]:

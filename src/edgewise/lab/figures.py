@@ -34,7 +34,7 @@ def row(plan: Plan, trial: Trial, on: str) -> CandidateRow:
             reason=trial.reason,
             artifact=trial.built.artifact.digest if trial.built else None,
             cached=trial.built is not None and trial.built.cached,
-            figures=_unknown(_TIMED | {"quality": "share", "size": "B"}),
+            figures=_unknown({"quality": "share", "size": "B"}) | _seen(trial, on),
             **common,
         )
     difference = trial.judged.measured.difference
@@ -91,12 +91,28 @@ def _figures(plan: Plan, trial: Trial, on: str) -> dict[str, Figure]:
     return {
         "quality": interval_figure(interval_of(plan.metric, trial.judged.rows), unit, "search", on, evidence),
         "margin": interval_figure(trial.margins[first_tier], unit, "search", on, evidence),
-        **(_timed(trial.rounds, on) if trial.rounds else _unknown(_TIMED)),
+        **_speed(trial, on),
         "size": exact(float(trial.built.artifact.size), "B"),
     }
 
 
 _TIMED = {"p50": "ms", "p95": "ms", "load": "ms", "memory": "B"}
+
+
+def _seen(trial: Trial, on: str) -> dict[str, Figure]:
+    """Return what a look found of a file that was not judged."""
+    seen = trial.passed_over and trial.built is not None and trial.glance is not None
+    return (
+        _speed(trial, on) | {"size": exact(float(trial.artifact.artifact.size), "B")}
+        if seen
+        else _unknown(_TIMED)
+    )
+
+
+def _speed(trial: Trial, on: str) -> dict[str, Figure]:
+    """Return times over the rounds; of one that was looked at only, its one reading, which has no interval."""
+    rounds = trial.rounds or ([trial.glance] if trial.glance and trial.glance.times else [])
+    return _timed(rounds, on) if rounds else _unknown(_TIMED)
 
 
 def _timed(rounds: Sequence[Measured], on: str) -> dict[str, Figure]:

@@ -1,6 +1,6 @@
 """The main job as a story: a search, a choice, a claim.
 
-    check → screen → build → a first look → judge → protect → time → choose → claim → execute once more, place by place
+    check → screen → search: build, look, judge, widen, protect → time → choose → claim → execute place by place
 
 Search decides, test claims: candidates are judged on the search split; the original and the chosen variants
 meet the test split once, at the end. Nothing here writes outside the cache and a scratch folder; `pack` and the
@@ -18,8 +18,8 @@ from edgewise.lab import attempt, conclude, prove
 from edgewise.lab.config import Config
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
-from edgewise.lab.search import proxy
-from edgewise.lab.search.protect import protect
+from edgewise.lab.search.ladder import Ladder
+from edgewise.lab.search.look import Looks
 from edgewise.lab.search.screen import screen
 from edgewise.lab.trial import Trial
 from edgewise.lab.watcher import Silent, Watcher
@@ -53,17 +53,14 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
     shop = Workshop(plan, cache, scratch)
     source, notes = attempt.source_of(plan, shop)
     baseline = attempt.baseline_of(plan, shop)
-    timed = attempt.tune(shop, baseline, watcher)
+    p50 = attempt.tune(shop, baseline, watcher)
     reference = attempt.judge_baseline(shop, baseline)
+    attempt.apply_floors(plan, [baseline], reference)
     screened = screen(plan.model)
-    found = attempt.build_all(plan, shop, source, screened, watcher)
-    proxy.pass_over(shop, baseline, found, watcher)
-    attempt.judge_all(shop, found, reference, watcher)
-    trials = {trial.id: trial for trial in (baseline, *found)}
-    attempt.apply_floors(plan, trials, reference)
-    more = protect(plan, shop, source, found, reference, watcher)
-    trials |= {trial.id: trial for trial in more}
-    attempt.race(plan, shop, trials, timed, watcher)
+    looks = Looks.at(shop, baseline, p50)
+    ladder = Ladder(plan, shop, source, screened, looks, reference, watcher)
+    trials = {trial.id: trial for trial in ladder.run(baseline)}
+    attempt.race(plan, shop, trials, p50, watcher)
     rows = conclude.rows(plan, shop, trials)
     choices = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}
     shipped = conclude.shipped(plan, rows, trials, choices)

@@ -53,11 +53,12 @@ class Judged:
 
 @dataclass(slots=True)
 class Trial:
-    """A candidate with what is known of it so far."""
+    """A candidate with what is known of it so far. `glance`: one look at its speed and answers, before it is judged."""
 
     candidate: Candidate
     id: str
     built: Built | None = None
+    glance: Measured | None = None
     judged: Judged | None = None
     reason: str | None = None
     passed_over: bool = False
@@ -70,6 +71,12 @@ class Trial:
     def evidence(self) -> Evidence:
         """What running it on this machine shows."""
         return targets.session(self.candidate.target).EVIDENCE
+
+    @property
+    def distance(self) -> float:
+        """How far it answers from the original, as rms, on the few calibration samples that it was looked at on."""
+        seen = self.glance.difference if self.glance else None
+        return seen.rms if seen else float("inf")
 
     @property
     def tolerance(self) -> float:

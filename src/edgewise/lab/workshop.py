@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from edgewise import targets
 from edgewise.bundle.canonical import digest_document, digest_file
+from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.store import artifact_of
 from edgewise.cache import Cache
 from edgewise.lab import jobs, machine
@@ -33,6 +35,7 @@ __all__ = ["Workshop"]
 
 R = TypeVar("R")
 
+LOOKED = 1_000  # samples that a look times at most: all it has
 RANKED_ON = 8  # calibration samples: each layer is a session of its own
 
 
@@ -129,6 +132,24 @@ class Workshop:
         """Time an artifact once on the search split; never cached. Raises JobError with the reason."""
         return self._measure(built, target, "search", threads=threads or self.threads, timed=timed)
 
+    def look(self, built: Built, target: str, split: str, *, reference: Judged, passes: int) -> Measured:
+        """Time an artifact once over a split, and compare its answers; never cached. Raises JobError with the reason.
+
+        Of a target whose time says nothing here, there is none.
+        """
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            scoring = self._scoring(Path(folder), reference)
+            timed = LOOKED if self.times(target) else 0
+            return self._measure(
+                built, target, split, threads=self.threads, timed=timed, passes=passes, scoring=scoring
+            )
+
+    def times(self, target: str) -> bool:
+        """Tell whether times say anything: not an emulator's, nor a browser's where no tier measured here has one."""
+        module = targets.session(target)
+        wanted = module.NATIVE or any(target in tier.runtimes for tier in self.plan.config.tiers if tier.here)
+        return module.EVIDENCE is Evidence.MEASURED and wanted
+
     def rank(self, source: Path, quantized: Trial) -> Ranking:
         """Rank the layers of a quantized ONNX file by what they cost. Raises JobError with the reason."""
         entry = self.cache.entry(
@@ -158,6 +179,7 @@ class Workshop:
         *,
         threads: int,
         timed: int = 0,
+        passes: int = 1,
         scoring: measurer.Scoring | None = None,
     ) -> Measured:
         job = measurer.Job(
@@ -167,6 +189,7 @@ class Workshop:
             threads=threads,
             store=str(self.store(split)),
             timed=timed,
+            passes=passes,
             scoring=scoring,
         )
         return self._run(measurer.__name__, job, Measured)

@@ -6,16 +6,17 @@ Which defaults these are, each target's `methods` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Protocol
 
 import onnx
 
 from edgewise import targets as door
 from edgewise.lab.compress.recipe import Candidate, Repair
-from edgewise.targets.building import Traits
+from edgewise.targets.building import BuildModule, Method, Traits
 from edgewise.targets.graph import constants
 
-__all__ = ["candidates", "is_transformer"]
+__all__ = ["first_rungs", "is_transformer", "variations"]
 
 _FUSED = frozenset({"Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention"})
 _WHOLE = ("fp32", "fp16")
@@ -23,25 +24,51 @@ _NEARBY = 8
 """Operators between a Softmax and its MatMuls at most: scale, mask, cast, reshape."""
 
 
-def candidates(
-    *, targets: Collection[str], transformer: bool, repairs: Sequence[Repair] = ()
-) -> tuple[Candidate, ...]:
-    """Return everything to try on `targets`, in a fixed order, the original first for each.
+class Screened(Protocol):
+    """What a look at the graph found."""
 
-    Whatever stores fewer than 16 bits is tried again after each repair.
+    @property
+    def transformer(self) -> bool:
+        """Whether it has attention."""
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """The repairs that are worth trying."""
+
+
+def first_rungs(
+    targets: Collection[str], screened: Screened, *, smaller: bool = False
+) -> Iterator[Candidate]:
+    """Yield what to try first on `targets`, in a fixed order, the original first for each.
+
+    Whatever stores fewer than 16 bits is tried again after all repairs together. `smaller`: the size of a file
+    decides for somebody, so that what stores fewer than 8 bits is tried, too.
     """
-    traits = Traits(transformer=transformer)
-    return tuple(
-        Candidate(method, target)
-        for target in sorted(targets)
-        for method in door.builder(target).methods(traits)
-    ) + tuple(
-        Candidate(method, target, (repair,))
-        for repair in repairs
-        for target in sorted(targets)
-        for method in door.builder(target).methods(traits)
-        if method.precision not in _WHOLE
-    )
+    traits = Traits(transformer=screened.transformer)
+    for target in sorted(targets):
+        module = door.builder(target)
+        found = [*module.methods(traits), *(_optional(module, "smaller", traits) if smaller else ())]
+        yield from (Candidate(method, target) for method in found)
+        if screened.repairs:
+            yield from (
+                Candidate(method, target, screened.repairs)
+                for method in found
+                if method.precision not in _WHOLE
+            )
+
+
+def variations(candidate: Candidate, screened: Screened) -> Iterator[Candidate]:
+    """Yield what to try around a candidate that is fast or small, and falls short: other settings of its tool."""
+    traits = Traits(transformer=screened.transformer)
+    for method in _optional(door.builder(candidate.target), "variations", candidate.method, traits):
+        yield Candidate(method, candidate.target, screened.repairs)
+
+
+def _optional(module: BuildModule, name: str, *given: object) -> Iterable[Method]:
+    """Call what a target's build.py may offer beyond the door's minimum."""
+    function = getattr(module, name, None)
+    found: Iterable[Method] = function(*given) if function else ()
+    return found
 
 
 def is_transformer(model: onnx.ModelProto) -> bool:

@@ -11,10 +11,11 @@ and operators, as NNCF does: ONNX Runtime leaves out a ReLU where its rounding c
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import onnx
@@ -24,10 +25,10 @@ from edgewise.bundle.golden import compare
 from edgewise.lab import jobs
 from edgewise.lab.compress.prepare import prepared, read
 from edgewise.lab.measure.store import Store
-from edgewise.lab.model.runtime import open_session, run
+from edgewise.lab.model.runtime import open_session, profiled, run
 from edgewise.lab.quiet import no_telemetry
 
-__all__ = ["Job", "Layer", "Ranking"]
+__all__ = ["Cost", "Job", "Layer", "Ranking"]
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _FOLLOWING = frozenset(
@@ -36,22 +37,35 @@ _FOLLOWING = frozenset(
 _ROUNDING = frozenset({"DequantizeLinear", "QuantizeLinear"})
 _FLOAT_BYTES, _INT8_BYTES = 4, 1
 
+Cost = Literal["bytes", "microseconds"]
 Answers = Sequence[dict[str, NDArray[Any]]]
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """A layer: its results by name, how much of the squared error goes with it, and the bytes that it costs in float."""
+    """A layer: its results by name, how much of the squared error goes with it, and what it costs in float.
+
+    `bytes` are those that its weights take more than in int8; `microseconds` are what it takes one request in float.
+    """
 
     names: tuple[str, ...]
     removed: float
     bytes: int
+    microseconds: float = 1.0
+
+    def worth(self, cost: Cost) -> float:
+        """Return the error that is removed for each byte, or for each microsecond."""
+        return self.removed / max(1e-3, self.bytes if cost == "bytes" else self.microseconds)
 
 
 class Ranking(msgspec.Struct, frozen=True):
-    """The error (relative rms, squared) of the quantized file, and its layers, most error removed a byte first."""
+    """The error (relative rms, squared) of the quantized file, and its layers in the order of the graph."""
 
     error: float
     layers: tuple[Layer, ...]
+
+    def by(self, cost: Cost) -> tuple[Layer, ...]:
+        """Return the layers, those that remove most error a byte (or a microsecond) first."""
+        return tuple(sorted(self.layers, key=lambda one: (-one.worth(cost), one.names)))
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -77,11 +91,29 @@ def rank(job: Job) -> Ranking:
         return compare(expected, _answers(pair.mixed(chosen), feeds)).rms ** 2
 
     whole = error(())
-    layers = [
-        Layer(names, max(0.0, whole - error((index,))), pair.cost(index))
-        for index, (_, names) in enumerate(pair.layers)
-    ]
-    return Ranking(whole, tuple(sorted(layers, key=lambda one: (-one.removed / one.bytes, one.names))))
+    spent = _microseconds(pair.source, feeds)
+    return Ranking(
+        whole,
+        tuple(
+            Layer(names, max(0.0, whole - error((index,))), pair.cost(index), spent[node.output[0]])
+            for index, (node, names) in enumerate(pair.layers)
+        ),
+    )
+
+
+def _microseconds(model: onnx.ModelProto, feeds: Answers) -> dict[str, float]:
+    """Return what each operator takes a request, by its first result, as ONNX Runtime's profiler saw it."""
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    for node in named.graph.node:
+        node.name = node.output[0]
+    with tempfile.TemporaryDirectory() as folder:
+        events = profiled(named, feeds, Path(folder))
+    spent = {node.output[0]: 0.0 for node in named.graph.node}
+    for name, microseconds in events:
+        if name in spent:
+            spent[name] += microseconds / len(feeds)
+    return spent
 
 
 def _answers(model: onnx.ModelProto, feeds: Answers) -> Answers:

@@ -49,7 +49,7 @@ class Scoring(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One measurement of one artifact: `timed` samples for their time, or all of them to be scored."""
+    """One measurement of one artifact: `timed` samples for their time, `passes` times over, or all to be scored."""
 
     artifact: str
     target: str
@@ -57,6 +57,7 @@ class Job(msgspec.Struct, frozen=True):
     threads: int
     store: str
     timed: int = 0
+    passes: int = 1
     scoring: Scoring | None = None
 
 
@@ -85,7 +86,7 @@ def measure(job: Job) -> Measured:
         session = module.load(Path(job.artifact), job.outputs, threads=job.threads)
         answered = targets.timed(session, first)
         load = (time.perf_counter() - start) * 1e3
-        times = _time(session, store, job.timed) if job.timed else []
+        times = _time(session, store, job.timed, job.passes) if job.timed else []
         peak = memory.peak() - base
         if isinstance(session, targets.Remote):  # a browser's start is none of the model's
             load, peak = session.load_ms + answered, session.peak()
@@ -94,7 +95,7 @@ def measure(job: Job) -> Measured:
     return Measured(tuple(times), load, max(0, peak), version, difference)
 
 
-def _time(session: targets.Session, store: Store, count: int) -> list[float]:
+def _time(session: targets.Session, store: Store, count: int, passes: int) -> list[float]:
     """Time `count` samples, or two thirds, and warm up on the others: requests in use are new ones, too."""
     count = min(count, max(1, 2 * len(store) // 3))
     until = time.perf_counter() + WARMUP_SECONDS
@@ -102,7 +103,7 @@ def _time(session: targets.Session, store: Store, count: int) -> list[float]:
         if runs >= WARMUP_RUNS and time.perf_counter() > until:
             break
         session.run(store.inputs(index))
-    return [targets.timed(session, store.inputs(index)) for index in range(count)]
+    return [targets.timed(session, store.inputs(index)) for _ in range(passes) for index in range(count)]
 
 
 def _score(session: targets.Session, store: Store, job: Scoring) -> golden.Difference | None:

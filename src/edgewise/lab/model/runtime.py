@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,12 @@ import edgewise.targets.onnxruntime  # noqa: F401  # switches telemetry off, so 
 # isort: split
 import onnxruntime as ort
 
-__all__ = ["fold", "open_session", "reason", "run", "too_new"]
+__all__ = ["fold", "open_session", "profiled", "reason", "run", "too_new"]
 
 Arrays = dict[str, NDArray[Any]]
 
 _FATAL = 4
+_KERNEL = "_kernel_time"
 _NEWEST_OPSET = re.compile(r"till opset (?P<newest>\d+)")
 _NEWEST_IR = re.compile(r"max supported IR version: (?P<newest>\d+)")
 
@@ -49,6 +51,30 @@ def fold(proto: onnx.ModelProto) -> onnx.ModelProto:
         options.optimized_model_filepath = str(path)
         ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(path)
+
+
+def profiled(
+    proto: onnx.ModelProto, feeds: Sequence[Mapping[str, NDArray[Any]]], folder: Path
+) -> list[tuple[str, float]]:
+    """Run the graph as it is, nothing fused, on all `feeds`; return (node name, microseconds) of each kernel call.
+
+    The first request is run once before, unmeasured. ONNX Runtime's errors pass through.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for feed in (feeds[0], *feeds):
+        session.run(None, dict(feed))
+    events = json.loads(Path(session.end_profiling()).read_bytes())
+    calls = [
+        (event["name"].removesuffix(_KERNEL), float(event["dur"]))
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL)
+    ]
+    return calls[len(calls) // (len(feeds) + 1) :]
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Arrays:

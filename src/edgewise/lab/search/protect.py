@@ -1,94 +1,82 @@
 """Mixed precision by protection: as few layers in float as let a quantized file hold the floor.
 
-    layers of a quantized file, ranked by the error each removes a byte     (a few calibration samples)
-    → the first 1, 2, 4 … of them in float: how many are needed?            (bisection, on the search split)
-
-It is tried for a target on which nothing with int8 arithmetic holds the floor.
+layers of a quantized file, ranked by the error each removes a byte, or a microsecond  (a few calibration samples)
+→ the first 1, 2, 4 … of them in float: how many are needed?                            (bisection, on the search split)
+→ without each of these again: which were needed only because of others?                (a look, then the search split)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgewise.errors import EdgewiseError, InputError
-from edgewise.lab import attempt
-from edgewise.lab.compress.layers import Ranking
+from edgewise.errors import EdgewiseError
+from edgewise.lab.compress.layers import Cost, Layer, Ranking
 from edgewise.lab.compress.recipe import Candidate
-from edgewise.lab.plan import Plan
-from edgewise.lab.trial import Judged, Trial
-from edgewise.lab.watcher import Watcher
-from edgewise.lab.workshop import Workshop
+from edgewise.lab.trial import Trial
 from edgewise.targets.building import NncfPtq, Quantizer
 
-__all__ = ["protect"]
+if TYPE_CHECKING:
+    from edgewise.lab.search.ladder import Ladder
+
+__all__ = ["bisected", "protect"]
 
 MOST = 0.5  # of the layers: what needs more is no int8 file
-RANKED_BY = "onnxruntime"  # its files are ONNX, which can be taken apart again
+RANKED_BY = Candidate(NncfPtq(), "onnxruntime")  # its files are ONNX and keep the source's names
+ABLATED = 4  # of the protected layers, the costliest, tried without
+NEARER = 1.05  # a file without one of them may be this much further from the original
+FOR_ABLATION = 2  # evaluations kept
+
+Attempt = Callable[[Candidate], Trial]
 
 
-def protect(
-    plan: Plan, shop: Workshop, source: Path, trials: Sequence[Trial], reference: Judged, watcher: Watcher
-) -> list[Trial]:
-    """Return what was tried beyond `trials`; each failure is a trial's reason."""
-    bases = list(_bases(plan, trials))
-    quantized = _rankable(trials)
-    if not bases or quantized is None:
-        return []
-    watcher.stage("Protecting layers", len(bases))
+def protect(ladder: Ladder, base: Trial, budget: int) -> None:
+    """Try `base` with layers in float, asking the real metric `budget` times at most."""
+    ladder.watcher.stage(f"Protecting layers of {base.id}", budget)
+    ranking = _ranking(ladder)
+    if ranking is None:
+        return
+    cost: Cost = "microseconds" if any(one.by_speed for one in ladder.standings) else "bytes"
+    order = ranking.by(cost)
+
+    def attempted(candidate: Candidate) -> Trial:
+        trial = ladder.try_one(candidate)
+        ladder.judge([trial] if trial.glance else [])
+        return trial
+
+    tried = list(bisected(base, order, attempted, budget - FOR_ABLATION))
+    held = [trial for trial in tried if any(trial.holds.values())]
+    if held:
+        _ablate(ladder, min(held, key=_protected_count), ranking, cost, attempted)
+
+
+def _ranking(ladder: Ladder) -> Ranking | None:
+    """Rank the layers; None, with the reason as a step, where there is no file to rank them by."""
+    known = {trial.id: trial for trial in ladder.trials}
+    quantized = known.get(RANKED_BY.id) or ladder.try_one(RANKED_BY)
     try:
-        ranking = shop.rank(source, quantized)
+        if quantized.built:
+            return ladder.shop.rank(ladder.source, quantized)
+        ladder.watcher.step(f"no ranking of layers: {quantized.reason}")
     except EdgewiseError as error:
-        watcher.step(f"no ranking: {error}")
-        return []
-    tried: list[Trial] = []
-    for base in bases:
-        tried += _bisected(base, ranking, _trier(plan, shop, source, reference))
-        watcher.step(base.id)
-    return tried
+        ladder.watcher.step(f"no ranking of layers: {error}")
+    return None
 
 
-def _bases(plan: Plan, trials: Sequence[Trial]) -> Iterator[Trial]:
-    """Yield, for each target whose int8 files all fall short, the one that comes nearest to the floor."""
-    for target in plan.targets:
-        judged = [
-            trial
-            for trial in trials
-            if trial.judged
-            and trial.candidate.target == target
-            and trial.candidate.precision == "int8"
-            and isinstance(trial.candidate.method, Quantizer)
-        ]
-        if judged and not any(any(trial.holds.values()) for trial in judged):
-            yield max(judged, key=lambda trial: (max(one.value for one in trial.margins.values()), trial.id))
-
-
-def _rankable(trials: Sequence[Trial]) -> Trial | None:
-    """Return the ONNX file in QDQ form whose layers are ranked: NNCF's, which keeps the source's names."""
-    return next(
-        (
-            trial
-            for trial in trials
-            if trial.built
-            and trial.candidate.target == RANKED_BY
-            and isinstance(trial.candidate.method, NncfPtq)
-            and not trial.candidate.repairs
-        ),
-        None,
-    )
-
-
-def _bisected(base: Trial, ranking: Ranking, attempted: Callable[[Candidate], Trial]) -> Iterator[Trial]:
-    """Find the shortest head of the ranking that holds the floor; yield all that was tried."""
-    short, enough = 0, int(MOST * len(ranking.layers))
-    first = attempted(_protected(base, ranking, enough))
+def bisected(base: Trial, order: Sequence[Layer], attempted: Attempt, budget: int) -> Iterator[Trial]:
+    """Find the shortest head of the ranking that holds the floor; yield all that was tried, `budget` at most."""
+    short, enough = 0, int(MOST * len(order))
+    if not enough or budget < 1:
+        return
+    first = attempted(protecting(base, order[:enough]))
     yield first
-    while any(first.holds.values()) and enough - short > max(1, enough // 8):  # near enough
+    while any(first.holds.values()) and enough - short > max(1, enough // 8) and budget > 1:  # near enough
+        budget -= 1
         middle = (short * enough) ** 0.5 if short else enough**0.5
         count = min(max(int(middle), short + 1), enough - 1)
-        trial = attempted(_protected(base, ranking, count))
+        trial = attempted(protecting(base, order[:count]))
         yield trial
         if any(trial.holds.values()):
             enough = count
@@ -96,24 +84,37 @@ def _bisected(base: Trial, ranking: Ranking, attempted: Callable[[Candidate], Tr
             short = count
 
 
-def _protected(base: Trial, ranking: Ranking, count: int) -> Candidate:
-    names = sorted(name for layer in ranking.layers[:count] for name in layer.names)
+def _ablate(ladder: Ladder, held: Trial, ranking: Ranking, cost: Cost, attempted: Attempt) -> None:
+    """Quantize again what is protected for nothing: without each of the costliest, who is as near without it?"""
+    layers = _layers_of(held, ranking)
+    if len(layers) < 2:
+        return
+    costliest = sorted(layers, key=lambda one: (-getattr(one, cost), one.names))[:ABLATED]
+    without = {
+        layer.names: ladder.try_one(protecting(held, [one for one in layers if one != layer]))
+        for layer in costliest
+    }
+    needless = [names for names, trial in without.items() if trial.distance <= NEARER * held.distance]
+    for drop in (needless, needless[:1]):
+        kept = [one for one in layers if one.names not in drop]
+        if drop and kept and any(attempted(protecting(held, kept)).holds.values()):
+            return
+
+
+def _layers_of(trial: Trial, ranking: Ranking) -> list[Layer]:
+    assert isinstance(trial.candidate.method, Quantizer)
+    names = set(trial.candidate.method.protected)
+    return [layer for layer in ranking.layers if not names.isdisjoint(layer.names)]
+
+
+def protecting(base: Trial, layers: Sequence[Layer]) -> Candidate:
+    """Return a trial's candidate with these layers, and no others, in float."""
+    names = sorted(name for layer in layers for name in layer.names)
     assert isinstance(base.candidate.method, Quantizer)
     method = msgspec.structs.replace(base.candidate.method, protected=tuple(names))
     return msgspec.structs.replace(base.candidate, method=method)
 
 
-def _trier(plan: Plan, shop: Workshop, source: Path, reference: Judged) -> Callable[[Candidate], Trial]:
-    def attempted(candidate: Candidate) -> Trial:
-        trial = Trial(candidate, candidate.id)
-        try:
-            trial.built = shop.build(candidate, source)
-            trial.judged = shop.judge(trial.built, candidate.target, "search", reference=reference)
-        except InputError:
-            raise
-        except EdgewiseError as error:
-            trial.reason = str(error)
-        attempt.apply_floors(plan, {trial.id: trial}, reference)
-        return trial
-
-    return attempted
+def _protected_count(trial: Trial) -> int:
+    assert isinstance(trial.candidate.method, Quantizer)
+    return len(trial.candidate.method.protected)

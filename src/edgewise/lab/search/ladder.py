@@ -1,0 +1,203 @@
+"""The search: judge what may become the choice, widen what falls short but would pay, protect what still does.
+
+    first rungs    each tool's defaults, and after repairs where the screen asks for them; built, looked at
+    judge          the most promising for a tier, until nothing that was not judged could beat what holds the floor
+    widen          a tool's files that would pay but fall short: other ranges, bias correction, repairs
+    protect        the one that would pay most and still falls short: as few layers in float as it takes
+
+Only what could win is judged, so that the real metric is asked a bounded number of times. Nothing is lost: a file that
+was not judged is a row that says what it was slower or larger than.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from edgewise.lab import attempt
+from edgewise.lab.compress.enumerate import first_rungs, variations
+from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.plan import Plan
+from edgewise.lab.search import protect
+from edgewise.lab.search.look import Looks, hopeless
+from edgewise.lab.search.screen import Screen
+from edgewise.lab.search.standing import Standing
+from edgewise.lab.trial import Judged, Trial
+from edgewise.lab.watcher import Watcher
+from edgewise.lab.workshop import Workshop
+from edgewise.targets.building import Quantizer
+
+__all__ = ["EVALUATIONS", "Ladder"]
+
+EVALUATIONS = 25  # of the real metric, for one model
+PROTECTING = 8  # of them kept for protecting layers
+SHOWN = 12  # evaluations that every search may take
+NEAREST = 2  # of the variations of a file, those nearest to the original
+PAYS, PAYS_PROTECTED = 0.03, 0.10  # gain of a choice that is worth a wider search, or layers in float
+WHOLE = ("fp32", "fp16")
+
+Family = tuple[str, type]
+
+
+class Ladder:
+    """The search on one source: the user's model, or a student of it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        shop: Workshop,
+        source: Path,
+        screened: Screen,
+        looks: Looks,
+        reference: Judged,
+        watcher: Watcher,
+    ) -> None:
+        self.plan, self.shop, self.source, self.screened = plan, shop, source, screened
+        self.looks, self.reference, self.watcher = looks, reference, watcher
+        self.standings = [Standing(tier, plan.config.goals[tier.name]) for tier in plan.config.tiers]
+        self.trials: list[Trial] = []
+        self.evaluations = 0
+        self._widened: set[Family] = set()
+
+    def run(self, baseline: Trial) -> list[Trial]:
+        """Search, and return all that was tried, the original first."""
+        self.trials = [baseline]
+        smaller = any(not standing.by_speed for standing in self.standings)
+        self.try_out(first_rungs(self.plan.targets, self.screened, smaller=smaller))
+        while self._judged() or self._wider() or self._protected() or self._filled():
+            pass
+        self._say_why()
+        return self.trials
+
+    def try_one(self, candidate: Candidate) -> Trial:
+        """Build one candidate and look at it; the trial of one that is known already."""
+        self.try_out([candidate])
+        return next(trial for trial in self.trials if trial.id == candidate.id)
+
+    def try_out(self, candidates: Iterable[Candidate]) -> list[Trial]:
+        """Build candidates side by side, and look at each alone; return those that answer."""
+        known = {trial.id for trial in self.trials}
+        new = {candidate.id: candidate for candidate in candidates if candidate.id not in known}
+        trials = [Trial(candidate, name) for name, candidate in new.items()]
+        self.trials += trials
+        attempt.build_all(self.shop, trials, self.source, self.watcher)
+        built = [trial for trial in trials if trial.built]
+        self.watcher.stage("A first look, on calibration samples", len(built))
+        self.looks.over(built, self.watcher)
+        return [trial for trial in built if trial.glance]
+
+    def _judged(self) -> bool:
+        """Judge the most promising, one for each tier at least; False where there is none, or no budget."""
+        left = EVALUATIONS - PROTECTING - self.evaluations
+        batch = list({trial.id: trial for trial in self._most_promising()}.values())[: max(0, left)]
+        self.judge(batch)
+        return bool(batch)
+
+    def _most_promising(self) -> Iterator[Trial]:
+        ranked = [standing.promising(self.trials) for standing in self.standings]
+        yield from (found[0] for found in ranked if found)
+        if len(self.standings) == 1:
+            yield from ranked[0][1 : attempt.at_once(self.shop)]
+
+    def judge(self, trials: Sequence[Trial]) -> None:
+        """Judge files on the search split."""
+        trials = [trial for trial in trials if trial.judged is None]
+        attempt.judge_all(self.shop, trials, self.reference, self.watcher)
+        self.evaluations += sum(trial.judged is not None for trial in trials)
+        attempt.apply_floors(self.plan, trials, self.reference)
+
+    def _wider(self) -> bool:
+        """Try variations of one family that would pay and falls short whole; False where there is none."""
+        if self.evaluations >= EVALUATIONS - PROTECTING:
+            return False
+        for trial in self._falling_short(PAYS):
+            if _family(trial) not in self._widened:
+                self._widened.add(_family(trial))
+                made = self.try_out(variations(trial.candidate, self.screened))
+                _keep_nearest(made)
+                return True
+        return False
+
+    def _protected(self) -> bool:
+        """Protect layers of the file that would pay most, once for each target; False where there is none."""
+        for trial in self._falling_short(PAYS_PROTECTED):
+            key = (trial.candidate.target, Quantizer)
+            if key not in self._widened and isinstance(trial.candidate.method, Quantizer) and trial.judged:
+                self._widened.add(key)
+                protect.protect(self, trial, EVALUATIONS - self.evaluations)
+                return True
+        return False
+
+    def _filled(self) -> bool:
+        """Judge the fastest and the smallest of the rest, so that the report shows what else there is to have."""
+        left = SHOWN - self.evaluations
+        rest = [
+            trial
+            for trial in self.trials
+            if trial.glance and not trial.judged and not trial.reason and not hopeless(trial)
+        ]
+        if left <= 0 or not rest:
+            return False
+        fast = sorted(rest, key=lambda trial: (self.standings[0].place(trial), trial.id))
+        small = sorted(rest, key=lambda trial: (trial.artifact.artifact.size, trial.id))
+        picked = {trial.id: trial for pair in zip(fast, small, strict=True) for trial in pair}
+        self.judge(list(picked.values())[:left])
+        return True
+
+    def _falling_short(self, gain: float) -> Iterator[Trial]:
+        """Yield quantized files that would pay and do not hold, of tools that have none that does; the best placed first."""
+        for standing in self.standings:
+            name = standing.tier.name
+            holding = {_family(trial) for trial in self.trials if trial.holds.get(name)}
+            for trial in standing.usable(self.trials):
+                short = hopeless(trial) or (trial.judged is not None and not trial.holds.get(name))
+                wider = trial.candidate.precision not in WHOLE and _family(trial) not in holding
+                if short and wider and standing.would_pay(trial, self.trials, gain):
+                    yield trial
+
+    def _say_why(self) -> None:
+        """Give what was not judged its reason."""
+        for trial in self.trials:
+            if trial.built and not trial.judged and not trial.reason:
+                trial.passed_over = True
+                trial.reason = _reason(trial, self.trials, self.standings)
+
+
+def _family(trial: Trial) -> Family:
+    return trial.candidate.target, type(trial.candidate.method)
+
+
+def _keep_nearest(made: Sequence[Trial]) -> None:
+    """Pass over all variations but those nearest to the original."""
+    ranked = sorted(made, key=lambda trial: (trial.distance, trial.id))
+    for trial in ranked[NEAREST:]:
+        trial.passed_over = True
+        trial.reason = (
+            f"{trial.distance:.1e} from the original on calibration samples, "
+            f"{NEAREST} others of its tool within {ranked[NEAREST - 1].distance:.1e}"
+        )
+
+
+def _reason(trial: Trial, trials: Sequence[Trial], standings: Sequence[Standing]) -> str:
+    """Say why a file was not judged, in the words of the first tier that could run it."""
+    if hopeless(trial):
+        assert trial.glance
+        assert trial.glance.difference
+        share = trial.glance.difference.agreement
+        return f"answers something else: {share:.0%} of decisions on calibration samples are the original's"
+    for standing in standings:
+        best = standing.best(trials)
+        if best and trial.candidate.target in standing.tier.runtimes:
+            return _behind(standing, trial, best)
+    return f"not judged: the search ended after {EVALUATIONS} evaluations of the metric"
+
+
+def _behind(standing: Standing, trial: Trial, best: Trial) -> str:
+    mine, its = standing.place(trial), standing.place(best)
+    if mine < its.times(standing.slack):
+        return f"not judged: the search ended after {EVALUATIONS} evaluations of the metric"
+    if mine.missed > its.missed:
+        return "cannot meet a goal that others meet which hold the floor"
+    if standing.by_speed:
+        return f"{mine.objective / its.objective:.2g}× the time of the fastest that holds the floor, at a first look"
+    return "larger than others that hold the floor"
