@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 import edgewise
 from edgewise.bundle.golden import compare
 from edgewise.lab.compress import apply, layers
-from edgewise.lab.compress.enumerate import candidates
+from edgewise.lab.compress.enumerate import first_rungs
 from edgewise.lab.compress.equalise import equalised, spread
 from edgewise.lab.compress.layers import Layer, Ranking
 from edgewise.lab.compress.recipe import Candidate
@@ -22,12 +22,11 @@ from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import store
 from edgewise.lab.model import load
 from edgewise.lab.search import protect
-from edgewise.lab.search.screen import screen
+from edgewise.lab.search.screen import Screen, screen
 from edgewise.lab.trial import Trial
 from edgewise.targets.building import NncfPtq, Quantizer, WeightInt8
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
 from models import model, normal, save, tensor, tiny_cnn, tiny_mlp, tiny_transformer
-from projects import digits
 
 
 def answers(proto: onnx.ModelProto, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -126,10 +125,10 @@ def test_the_screen_sees_attention_and_its_mask(tmp_path: Path) -> None:
 
 
 def test_after_a_repair_every_quantizer_is_tried_again() -> None:
-    plain = candidates(targets=["onnxruntime"], transformer=False)
-    both = candidates(targets=["onnxruntime"], transformer=False, repairs=["equalised"])
+    plain = list(first_rungs(["onnxruntime"], Screen()))
+    both = list(first_rungs(["onnxruntime"], Screen(spread=1000.0)))
     again = [one for one in both if one.repairs]
-    assert both[: len(plain)] == plain
+    assert [one for one in both if not one.repairs] == plain
     assert [one.method for one in again] == [
         one.method for one in plain if one.precision not in ("fp32", "fp16")
     ]
@@ -180,9 +179,16 @@ def test_the_layer_that_costs_most_a_byte_is_ranked_first(tmp_path: Path) -> Non
     ]
     store.write(tmp_path / "rows.npz", [Sample(row) for row in ROWS])
     ranking = layers.rank(layers.Job(str(source), str(made), str(tmp_path / "rows.npz"), len(ROWS)))
-    assert [one.names[0] for one in ranking.layers] == ["logits", "hidden"]
-    assert ranking.layers[0].removed > 0.5 * ranking.error
-    assert [one.bytes for one in ranking.layers] == [3 * 48, 3 * 128]
+    first, second = ranking.by("bytes")
+    assert (first.names[0], second.names[0]) == ("logits", "hidden")
+    assert first.removed > 0.5 * ranking.error
+    assert (first.bytes, second.bytes) == (3 * 48, 3 * 128)
+
+
+def test_a_slow_layer_is_ranked_behind_a_quick_one_where_time_counts() -> None:
+    slow, quick = Layer(("slow",), 0.5, 10, 100.0), Layer(("quick",), 0.2, 10, 1.0)
+    ranking = Ranking(1.0, (slow, quick))
+    assert (ranking.by("bytes")[0], ranking.by("microseconds")[0]) == (slow, quick)
 
 
 def test_with_all_layers_in_float_the_file_is_the_original_again(tmp_path: Path) -> None:
@@ -199,7 +205,7 @@ def test_with_all_layers_in_float_the_file_is_the_original_again(tmp_path: Path)
 @pytest.mark.parametrize("needed", [1, 2, 5, 16])
 def test_the_fewest_layers_that_hold_the_floor_are_found_by_bisection(needed: int) -> None:
     names = [f"l{index:02}" for index in range(32)]
-    ranking = Ranking(1.0, tuple(Layer((name,), 1.0, 1) for name in names))
+    order = [Layer((name,), 1.0, 1) for name in names]
     tried = []
 
     def attempted(candidate: Candidate) -> Trial:
@@ -210,25 +216,13 @@ def test_the_fewest_layers_that_hold_the_floor_are_found_by_bisection(needed: in
         return trial
 
     base = Trial(Candidate(StaticInt8(), "onnxruntime"), "base")
-    found = list(protect._bisected(base, ranking, attempted))
+    found = list(protect.bisected(base, order, attempted, 6))
     counts = [len(one.candidate.recipe["protected"]) for one in found if one.holds["all"]]
     assert needed <= min(counts) <= needed + 1 + needed // 8
     assert len(tried) <= 6
 
 
 def test_where_half_of_the_layers_are_not_enough_the_search_ends() -> None:
-    ranking = Ranking(1.0, tuple(Layer((str(index),), 1.0, 1) for index in range(32)))
+    order = [Layer((str(index),), 1.0, 1) for index in range(32)]
     base = Trial(Candidate(StaticInt8(), "onnxruntime"), "base")
-    assert len(list(protect._bisected(base, ranking, lambda candidate: Trial(candidate, "x")))) == 1
-
-
-@pytest.mark.slow
-def test_of_a_tool_with_many_settings_the_nearest_are_judged(tmp_path: Path) -> None:
-    build = edgewise.build(digits(tmp_path / "project"), out=tmp_path / "out", cache=tmp_path / "cache")
-    static = [row for row in build.result.candidates if "static-int8" in row.id]
-    over = [row for row in static if row.status == "passed over"]
-    assert len(static) == 6
-    assert len(over) == 3
-    assert all("calibration samples" in (row.reason or "") for row in over)
-    assert next(row for row in static if row.id.endswith("static-int8-minmax")).status == "ok"
-    assert "passed over" in (tmp_path / "out" / "report.md").read_text()
+    assert len(list(protect.bisected(base, order, lambda candidate: Trial(candidate, "x"), 6))) == 1

@@ -31,6 +31,7 @@ __all__ = ["EVALUATIONS", "Ladder"]
 
 EVALUATIONS = 25  # of the real metric, for one model
 PROTECTING = 8  # of them kept for protecting layers
+ALONGSIDE = 1.5  # times the objective of the most promising, up to where another is judged beside it
 SHOWN = 12  # evaluations that every search may take
 NEAREST = 2  # of the variations of a file, those nearest to the original
 PAYS, PAYS_PROTECTED = 0.03, 0.10  # gain of a choice that is worth a wider search, or layers in float
@@ -96,8 +97,10 @@ class Ladder:
     def _most_promising(self) -> Iterator[Trial]:
         ranked = [standing.promising(self.trials) for standing in self.standings]
         yield from (found[0] for found in ranked if found)
-        if len(self.standings) == 1:
-            yield from ranked[0][1 : attempt.at_once(self.shop)]
+        if len(self.standings) == 1 and ranked[0]:
+            limit = self.standings[0].place(ranked[0][0]).times(ALONGSIDE)
+            others = ranked[0][1 : attempt.at_once(self.shop)]
+            yield from (trial for trial in others if self.standings[0].place(trial) < limit)
 
     def judge(self, trials: Sequence[Trial]) -> None:
         """Judge files on the search split."""
@@ -145,14 +148,13 @@ class Ladder:
         return True
 
     def _falling_short(self, gain: float) -> Iterator[Trial]:
-        """Yield quantized files that would pay and do not hold, of tools that have none that does; the best placed first."""
+        """Yield quantized files that would pay and do not hold, the best placed first."""
         for standing in self.standings:
             name = standing.tier.name
-            holding = {_family(trial) for trial in self.trials if trial.holds.get(name)}
             for trial in standing.usable(self.trials):
                 short = hopeless(trial) or (trial.judged is not None and not trial.holds.get(name))
-                wider = trial.candidate.precision not in WHOLE and _family(trial) not in holding
-                if short and wider and standing.would_pay(trial, self.trials, gain):
+                lossy = trial.candidate.precision not in WHOLE
+                if short and lossy and standing.would_pay(trial, self.trials, gain):
                     yield trial
 
     def _say_why(self) -> None:

@@ -1,0 +1,126 @@
+"""The search asks the real metric of what may win, and says of the rest why not."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgewise.lab.choose.goals import AtMost
+from edgewise.lab.fleet.tiers import Tier
+from edgewise.lab.search import ladder
+from edgewise.lab.search.screen import Screen
+from edgewise.lab.trial import Trial
+from search_world import Thing, World
+
+DYNAMIC, STATIC, NNCF = (
+    "onnxruntime/dynamic-int8",
+    "onnxruntime/static-int8-minmax",
+    "onnxruntime/nncf-ptq-performance",
+)
+
+
+def by_id(trials: list[Trial]) -> dict[str, Trial]:
+    return {trial.id: trial for trial in trials}
+
+
+def test_the_fastest_is_judged_first() -> None:
+    world = World({DYNAMIC: Thing(ms=20), STATIC: Thing(ms=10), NNCF: Thing(ms=30)})
+    world.search()
+    assert world.judged[0] == STATIC
+
+
+def test_where_size_decides_the_smallest_is_judged_first() -> None:
+    world = World({DYNAMIC: Thing(size=900, ms=20), STATIC: Thing(size=800, ms=90)}, prefer="size")
+    world.search()
+    assert world.judged[0] == STATIC
+
+
+def test_what_is_slower_than_one_that_holds_is_judged_only_to_be_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ladder, "SHOWN", 0)
+    world = World({DYNAMIC: Thing(ms=20), STATIC: Thing(ms=10)})
+    found = by_id(world.search())
+    assert world.judged == [STATIC]
+    assert found[DYNAMIC].passed_over
+    assert found[DYNAMIC].reason == "2× the time of the fastest that holds the floor, at a first look"
+
+
+def test_one_as_fast_within_the_noise_of_a_reading_is_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder, "SHOWN", 0)
+    world = World({DYNAMIC: Thing(ms=11), STATIC: Thing(ms=10)})
+    world.search()
+    assert set(world.judged) == {STATIC, DYNAMIC}
+
+
+def test_a_faster_file_that_falls_short_is_varied() -> None:
+    world = World({STATIC: Thing(ms=10, right=700), DYNAMIC: Thing(ms=50)})
+    world.search()
+    varied = [name for name in world.built if name.startswith("onnxruntime/static-int8") and name != STATIC]
+    assert varied
+
+
+def test_a_slower_file_that_falls_short_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder, "SHOWN", 0)
+    world = World({STATIC: Thing(ms=90, right=700), DYNAMIC: Thing(ms=10)})
+    world.search()
+    assert world.judged == [DYNAMIC]
+
+
+def test_layers_are_protected_where_the_fastest_tool_falls_short_in_every_setting() -> None:
+    names = {f"{prefix}": Thing(ms=10, right=700) for prefix in (STATIC, f"{STATIC}-per-channel")}
+    world = World(names, default=Thing(size=4000, ms=100.0, right=900))
+    found = world.search()
+    protected = [trial for trial in found if "protected" in trial.id]
+    assert protected
+
+
+def test_without_holding_any_layer_nothing_is_protected() -> None:
+    found = World({STATIC: Thing(ms=10)}).search()
+    assert not [trial for trial in found if "protected" in trial.id]
+
+
+def test_answers_that_are_something_else_are_not_judged() -> None:
+    world = World({STATIC: Thing(ms=10, rms=1.4, agreement=0.1), DYNAMIC: Thing(ms=20)})
+    found = by_id(world.search())
+    assert STATIC not in world.judged
+    assert found[STATIC].reason == (
+        "answers something else: 10% of decisions on calibration samples are the original's"
+    )
+
+
+def test_the_metric_is_asked_a_bounded_number_of_times() -> None:
+    world = World({}, default=Thing(ms=10, right=500), targets=("onnxruntime", "openvino", "litert"))
+    world.search(Screen(spread=100.0))
+    assert len(world.judged) <= ladder.EVALUATIONS
+
+
+def test_what_cannot_be_built_is_a_row_with_its_reason() -> None:
+    found = by_id(World({STATIC: Thing(fails=True), DYNAMIC: Thing(ms=10)}).search())
+    assert (found[STATIC].built, found[STATIC].reason) == (None, "it cannot be built")
+
+
+def test_goals_come_before_speed() -> None:
+    world = World(
+        {STATIC: Thing(ms=10, size=2000), DYNAMIC: Thing(ms=50, size=500)},
+        limits={"size": AtMost("size", 1000, exact=True)},
+    )
+    world.search()
+    assert world.judged[0] == DYNAMIC
+
+
+def test_each_tier_has_the_most_promising_of_its_own_runtimes_judged() -> None:
+    tiers = (
+        Tier(name="laptop", share=0.5, machine="this", runtimes=("onnxruntime",)),
+        Tier(name="phone", share=0.5, runtimes=("openvino",)),
+    )
+    small = "openvino/openvino-ptq-performance"
+    world = World(
+        {STATIC: Thing(ms=10), small: Thing(size=10)}, tiers=tiers, targets=("onnxruntime", "openvino")
+    )
+    world.search()
+    assert set(world.judged[:2]) == {STATIC, small}
+
+
+def test_every_file_that_was_not_judged_says_why() -> None:
+    found = World({STATIC: Thing(ms=10)}, targets=("onnxruntime", "openvino")).search()
+    assert all(trial.judged or trial.reason for trial in found)
