@@ -1,0 +1,83 @@
+"""Students on the ladder: nets trained to answer in the original's place, quantized by what suited the original.
+
+    train each, in a process of its own → its files by the methods that stood best → the ladder goes on with them
+
+Quantization-aware training comes last, and where nobody asks for it only if an int8 file would pay and falls short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from edgewise.lab import jobs
+from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.search.ladder import Ladder
+from edgewise.lab.search.look import hopeless
+from edgewise.lab.train.data import Training
+from edgewise.lab.train.students import AnyStudent, Aware
+from edgewise.lab.train.trained import Trained
+from edgewise.lab.trial import Trial
+from edgewise.targets.building import Original
+
+__all__ = ["EVALUATIONS", "teach"]
+
+EVALUATIONS = 15  # of the real metric, beyond those of the original's own ladder
+METHODS = 4  # for each tier, of those that stood best on the original
+
+
+def teach(
+    ladder: Ladder, training: Training, students: tuple[AnyStudent, ...], *, asked: bool
+) -> tuple[Trained, ...]:
+    """Train `students` and let their files join the ladder; return those that were trained.
+
+    One that cannot be trained is a row with its reason.
+    """
+    methods = list(_methods(ladder))
+    ladder.budget += EVALUATIONS
+    later = [student for student in students if isinstance(student, Aware)]
+    trained = []
+    for student in (*(one for one in students if one not in later), *later):
+        if student in later and not asked and not ladder.falls_short():
+            ladder.watcher.step(f"{student.name}: not needed, as no file that would pay falls short")
+            continue
+        done = _trained(ladder, student, training)
+        if done:
+            trained.append(done)
+            ladder.sources[student] = done.source
+            ladder.try_out(msgspec.structs.replace(method, student=student) for method in methods)
+        if student not in later:
+            continue
+        ladder.climb()
+    ladder.climb()
+    return tuple(trained)
+
+
+def _trained(ladder: Ladder, student: AnyStudent, training: Training) -> Trained | None:
+    ladder.watcher.stage(f"Training {student.name}", 1)
+    try:
+        done = ladder.shop.train(student, ladder.sources[None], training)
+    except jobs.JobError as error:
+        candidate = Candidate(Original(), ladder.plan.model.runtime, student=student)
+        ladder.trials.append(Trial(candidate, candidate.id, reason=str(error)))
+        ladder.watcher.step(f"{student.name}: {error}")
+        return None
+    ladder.watcher.step(
+        f"{student.name}: {done.done.after.macs / max(1, done.done.before.macs):.2f}× the MACs, "
+        f"{done.done.seconds:.0f} s on {done.done.device}"
+    )
+    return done
+
+
+def _methods(ladder: Ladder) -> Iterator[Candidate]:
+    """Yield what stood best for each tier on the original, its own files being what students have to beat."""
+    found = {}
+    for standing in ladder.standings:
+        able = [
+            trial
+            for trial in standing.usable(ladder.trials)
+            if not hopeless(trial) and trial.candidate.student is None and trial.id != "original"
+        ]
+        found |= {trial.id: trial.candidate for trial in able[:METHODS]}
+    yield from found.values()
