@@ -7,6 +7,7 @@ takes one sample at a time, a batch is made of batches of one.
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,13 +47,18 @@ class Batch:
         if self.rows == 1:
             return self
         labels = None if self.labels is None else self.labels[rows]
-        return Batch(tuple(x[rows] for x in self.inputs), tuple(y[rows] for y in self.answers), labels, len(rows))
+        return Batch(
+            tuple(x[rows] for x in self.inputs), tuple(y[rows] for y in self.answers), labels, len(rows)
+        )
 
     def to(self, device: str) -> Batch:
         """Return the batch on `device`."""
         labels = None if self.labels is None else self.labels.to(device)
         return Batch(
-            tuple(x.to(device) for x in self.inputs), tuple(y.to(device) for y in self.answers), labels, self.rows
+            tuple(x.to(device) for x in self.inputs),
+            tuple(y.to(device) for y in self.answers),
+            labels,
+            self.rows,
         )
 
 
@@ -141,7 +147,9 @@ def _answers(
         found.append(tuple(_joined([piece[i] for piece in pieces]) for i in range(len(names))))
     if kept is not None:
         arrays = {f"{i}/{n}": a for i, group in enumerate(found) for n, a in zip(names, group, strict=True)}
-        np.savez(kept, **arrays)
+        fresh = kept.with_name(f"{os.getpid()}-{kept.name}")  # another training may read meanwhile
+        np.savez(fresh, **arrays)  # type: ignore[arg-type]  # the stub takes only allow_pickle by keyword
+        fresh.replace(kept)
     return found
 
 

@@ -54,34 +54,23 @@ def load(
 
 
 def apart(dataset: Dataset, splits: Splits) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
-    """Return the samples that no split holds, and notes on the others. Raises InputError where those are most."""
-    judging = (*splits.calibration, *splits.search, *splits.test)
-    contents = {sample.digest() for sample in judging}
-    groups = {sample.group for sample in judging} - {None}
-    kept, same, related = [], 0, 0
-    for sample in dataset.samples:
-        if sample.digest() in contents:
-            same += 1
-        elif sample.group in groups:
-            related += 1
-        else:
-            kept.append(sample)
-    _check_left(dataset, len(kept), same, related)
-    notes = []
-    if same:
-        notes.append(f"{same} samples of {dataset.origin} are also in [data]: they were not trained on")
-    if related:
-        notes.append(f"{related} samples of {dataset.origin} share a group with [data]: not trained on")
-    return tuple(kept), tuple(notes)
+    """Return the samples that no split holds, and a note on the others. Raises InputError where those are most.
 
-
-def _check_left(dataset: Dataset, kept: int, same: int, related: int) -> None:
+    Samples are compared by content. Groups are numbered anew in each file, so they say nothing here.
+    """
+    contents = {s.digest() for s in (*splits.calibration, *splits.search, *splits.test)}
+    kept = tuple(sample for sample in dataset.samples if sample.digest() not in contents)
     count = len(dataset.samples)
-    if kept >= MINIMUM and kept >= (1 - MOST_SHARED) * count:
-        return
-    raise InputError(
-        f"[train] {dataset.origin}: of {count} samples {same} are also in [data] and {related} share a group with it; "
-        "students may not be trained on what judges them: give other samples, or groups that tell sources apart"
+    shared = count - len(kept)
+    if len(kept) < MINIMUM or shared > MOST_SHARED * count:
+        raise InputError(
+            f"[train] {dataset.origin}: {shared} of its {count} samples are also in [data], and students may not be "
+            f"trained on what judges them: give others, at least {MINIMUM}"
+        )
+    if not shared:
+        return kept, ()
+    return kept, (
+        f"{shared} samples of {dataset.origin} are also in [data]: students were not trained on them",
     )
 
 

@@ -118,4 +118,6 @@ def _check(net: nn.Module, model: OnnxModel, feeds: Sequence[Feed]) -> None:
         got.append(run(session, feed, names))
     difference = compare(wanted, got).rms
     if not difference <= _TOLERANCE:
-        raise ToolchainError(f"the exported student's answers differ from the trained one's by {difference:.2g}")
+        raise ToolchainError(
+            f"the exported student's answers differ from the trained one's by {difference:.2g}"
+        )

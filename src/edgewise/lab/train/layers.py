@@ -54,7 +54,9 @@ def found(module: fx.GraphModule) -> list[Layer]:
     run = repeated([_signature(module, node) for node in nodes], weighted)
     if run is None:
         return []
-    cuts = (_cut(nodes, run.start + offset, run.period, run.start + run.length) for offset in range(run.period))
+    cuts = (
+        _cut(nodes, run.start + offset, run.period, run.start + run.length) for offset in range(run.period)
+    )
     return max(cuts, key=len, default=[])
 
 

@@ -16,7 +16,9 @@ from edgewise.lab.train.fit import outputs
 __all__ = ["named"]
 
 
-def named(reference: str, base: Path, model: OnnxModel, example: tuple[Tensor, ...], answers: Any) -> nn.Module:
+def named(
+    reference: str, base: Path, model: OnnxModel, example: tuple[Tensor, ...], answers: Any
+) -> nn.Module:
     """Return the net that `file.py:function` makes, shown to answer in the original's shapes.
 
     Raises InputError with what the function raised, or where it returns something else.
@@ -33,7 +35,9 @@ def named(reference: str, base: Path, model: OnnxModel, example: tuple[Tensor, .
     return net
 
 
-def _check(reference: str, net: nn.Module, model: OnnxModel, example: tuple[Tensor, ...], answers: Any) -> None:
+def _check(
+    reference: str, net: nn.Module, model: OnnxModel, example: tuple[Tensor, ...], answers: Any
+) -> None:
     names = ", ".join(spec.name for spec in model.inputs)
     try:
         with torch.no_grad():

@@ -46,9 +46,7 @@ def layers(model: onnx.ModelProto) -> int:
     signatures: list[Hashable] = [
         (node.op_type, tuple(stored.get(name) for name in node.input)) for node in model.graph.node
     ]
-    weighted = [
-        node.op_type in _WEIGHTED and not fixed.isdisjoint(node.input) for node in model.graph.node
-    ]
+    weighted = [node.op_type in _WEIGHTED and not fixed.isdisjoint(node.input) for node in model.graph.node]
     run = repeated(signatures, weighted)
     return run.count if isinstance(run, Run) else 1
 

@@ -73,6 +73,7 @@ def _loosen(module: fx.GraphModule, example: tuple[Tensor, ...]) -> None:
         axis = len(after) - 1
         if axis >= 1 and before[:axis] == after[:axis] and math.prod(before[axis:]) == after[axis]:
             node.target, node.args, node.kwargs = torch.flatten, (source, axis), {}
+            node.meta.pop("is_wrapped", None)  # said of our own function that stood here
     module.graph.eliminate_dead_code()
     module.recompile()
 

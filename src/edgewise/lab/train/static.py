@@ -11,6 +11,7 @@ Arora et al.: A Simple but Tough-to-Beat Baseline for Sentence Embeddings, https
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def static(
         states = np.load(kept, allow_pickle=False)
     else:
         states = _states(student, names, module, corpus)
-        np.save(kept, states)
+        fresh = kept.with_name(f"{os.getpid()}-{kept.name}")  # another training may read meanwhile
+        np.save(fresh, states)
+        fresh.replace(kept)
     net = _Pooled(_reduced(states, student.size), answer[0].shape[-1])
     return _wired(net, names, student)
 
@@ -94,8 +97,12 @@ def _states(
     begins, ends = _frame([batch.inputs[place] for batch in corpus.batches])
     rows = []
     for tokens in torch.arange(_vocabulary(module, place)).split(_AT_ONCE):
-        ids = torch.stack([torch.full_like(tokens, one) for one in begins] + [tokens] +
-                          [torch.full_like(tokens, one) for one in ends], 1)
+        ids = torch.stack(
+            [torch.full_like(tokens, one) for one in begins]
+            + [tokens]
+            + [torch.full_like(tokens, one) for one in ends],
+            1,
+        )
         ones, zeros = torch.ones_like(ids), torch.zeros_like(ids)
         given = [ids if name == student.ids else ones if name == student.mask else zeros for name in names]
         with torch.no_grad():
@@ -142,4 +149,4 @@ def _reduced(states: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     made = centred @ axes[:, ::-1][:, :size]
     rank = 1 / np.arange(2, len(made) + 2)
     made *= (_RARITY / (_RARITY + rank / rank.sum()))[:, np.newaxis]
-    return (made / made.std()).astype(np.float32)
+    return np.asarray(made / made.std(), np.float32)

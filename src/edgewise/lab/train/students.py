@@ -44,6 +44,7 @@ class Pruned(Student, frozen=True, tag="pruned", kw_only=True):
 
     @property
     def name(self) -> str:
+        """As in `pruned-50`."""
         return f"pruned-{100 * self.share:g}" + (f"-by-{self.align}" if self.align != 8 else "")
 
 
@@ -55,6 +56,7 @@ class FewerLayers(Student, frozen=True, tag="fewer-layers", kw_only=True):
 
     @property
     def name(self) -> str:
+        """As in `layers-3`."""
         return f"layers-{self.keep}"
 
 
@@ -71,6 +73,7 @@ class StaticEmbedding(Student, frozen=True, tag="static-embedding", kw_only=True
 
     @property
     def name(self) -> str:
+        """As in `static-256`."""
         return f"static-{self.size}"
 
 
@@ -82,6 +85,7 @@ class Named(Student, frozen=True, tag="named", kw_only=True):
 
     @property
     def name(self) -> str:
+        """As in `named-net-make`."""
         file, _, function = self.function.rpartition(":")
         return f"named-{PurePath(file).stem}-{function}"
 
@@ -94,6 +98,7 @@ class Aware(Student, frozen=True, tag="aware", kw_only=True):
 
     @property
     def name(self) -> str:
+        """As in `aware-8`."""
         return f"aware-{self.bits}"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgewise.bundle.canonical import digest_file
 from edgewise.errors import missing_extra
 from edgewise.lab import jobs
 from edgewise.lab.train.report import Cost, Epoch
@@ -59,6 +60,7 @@ class Done(msgspec.Struct, frozen=True):
     """The student's file in the job's folder, and what training was: the epoch that was kept is `epochs[best]`."""
 
     file: str
+    digest: str
     epochs: tuple[Epoch, ...]
     best: int
     before: Cost
@@ -112,9 +114,17 @@ def _trained(job: Job, device: str, started: float) -> Done:
         fitted = fit(net, found, goal, settings)
     student = to_onnx(net, model, feeds, Path(job.folder) / STUDENT)
     before, after = (_cost(one, feeds[0]) for one in (model, student))
-    seconds = time.perf_counter() - started
     return Done(
-        STUDENT, fitted.epochs, fitted.best, before, after, found.rows, seconds, device, _notes(job, fitted)
+        STUDENT,
+        digest_file(Path(job.folder) / STUDENT),
+        fitted.epochs,
+        fitted.best,
+        before,
+        after,
+        samples=found.rows,
+        seconds=time.perf_counter() - started,
+        device=device,
+        notes=_notes(job, fitted),
     )
 
 
