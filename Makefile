@@ -26,7 +26,7 @@ $(VENV)/.targets: $(VENV)/.dev tests/targets/requirements.txt
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.dev tests/with_torch/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,torch]' -r tests/with_torch/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,train]' -r tests/with_torch/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
 	touch $@
 
 $(VENV)/.compress: $(VENV)/.torch benchmarks/compress/olive.txt
@@ -55,7 +55,7 @@ test-targets: $(VENV)/.targets ## The same, and the target matrix: six models bu
 test-models: $(VENV)/.targets ## Make the nine models that compression is held to, and check each (trains; an hour)
 	$(BIN)/python -m pytest -q tests/targets/test_nine_models.py
 
-test-torch: $(VENV)/.torch ## Test what needs torch: the importer (installs torch)
+test-torch: $(VENV)/.torch ## Test what needs torch: the importer and training (installs torch)
 	$(BIN)/python -m pytest -q tests/with_torch -m "not slow"
 
 lint: $(VENV)/.dev ## Check style, types and the layout of imports

@@ -18,6 +18,8 @@ from edgewise.lab.data import metrics
 from edgewise.lab.data.splits import LEAST
 from edgewise.lab.fleet import tiers as fleet
 from edgewise.lab.fleet.tiers import GoalSection, Tier
+from edgewise.lab.train import section as training
+from edgewise.lab.train.section import TrainSection
 from edgewise.machine import cores
 from edgewise.targets import names as target_names
 from edgewise.targets.status import status
@@ -41,6 +43,9 @@ quality = "99% of original"
 latency_p95 = "30 ms"
 size = "25 MB"
 memory = "200 MB"
+
+# [train]
+# samples = "train.npz"          # others than in [data]: smaller nets learn from the original on them, and are tried
 
 # [fleet]
 # file = "fleet.toml"            # tiers of devices with their share of users; without it: this machine
@@ -99,6 +104,7 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     goal: GoalSection = GoalSection()
     fleet: FleetSection | None = None
     measure: MeasureSection = MeasureSection()
+    train: TrainSection | None = None
     pre: tuple[PreStep, ...] = ()
     post: tuple[PostStep, ...] = ()
 
@@ -113,6 +119,7 @@ class Config:
     model: Path
     data: DataSection
     measure: MeasureSection
+    train: TrainSection | None
     tiers: tuple[Tier, ...]
     goals: dict[str, Goals]
     pre: tuple[PreStep, ...]
@@ -145,6 +152,7 @@ def load(path: str | Path) -> Config:
         model=base / file.model.path,
         data=file.data,
         measure=file.measure,
+        train=file.train,
         tiers=tiers,
         goals=goals,
         pre=tuple(_unnamed(step) for step in file.pre),
@@ -221,6 +229,8 @@ def _check_numbers(path: Path, file: ConfigFile) -> None:
             raise InputError(
                 f"{settings.where(path, f'measure.{key}')}: {getattr(measure, key)} must be {wanted}"
             )
+    for key, why in training.wrong(file.train) if file.train else ():
+        raise InputError(f"{settings.where(path, key)}: {why}")
 
 
 def _check_files(path: Path, file: ConfigFile) -> None:
@@ -228,6 +238,7 @@ def _check_files(path: Path, file: ConfigFile) -> None:
     named = [("model.path", file.model.path)]
     if file.fleet:
         named.append(("fleet.file", file.fleet.file))
+    named += training.files(file.train) if file.train else ()
     for kind, steps in (("pre", file.pre), ("post", file.post)):
         named += [
             (f"{kind}[{index}].file", step.file)

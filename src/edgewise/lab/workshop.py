@@ -28,6 +28,11 @@ from edgewise.lab.measure import store
 from edgewise.lab.measure import worker as measurer
 from edgewise.lab.measure.worker import Measured
 from edgewise.lab.plan import Plan
+from edgewise.lab.train import trained
+from edgewise.lab.train import worker as trainer
+from edgewise.lab.train.data import Training
+from edgewise.lab.train.students import AnyStudent
+from edgewise.lab.train.trained import Trained
 from edgewise.lab.trial import Built, Judged, Trial
 from edgewise.targets.building import Operators
 
@@ -92,6 +97,27 @@ class Workshop:
                 done = self._run(compressor.__name__, job, compressor.Done)
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))
         return Built(done.artifact, entry / "files", done.operators, done.seconds, cached)
+
+    def train(self, student: AnyStudent, source: Path, given: Training) -> Trained:
+        """Train a student of the ONNX file `source` on the samples given. Raises JobError with the reason."""
+        samples, digest = self.store("fit", given.samples), self.store_digest("fit")
+        kept = self.cache.shared("taught", {"source": digest_file(source), "samples": digest})
+        job = trained.job_of(
+            self.plan, student, given, source=source, samples=samples, folder=self.scratch, kept=kept
+        )
+        entry = self.cache.entry("trained", trained.key_of(job, samples=digest))
+        if done := trained.read(student, entry, cached=True):
+            return done
+        shutil.rmtree(entry, ignore_errors=True)
+        with self.cache.fill(entry) as folder:
+            job, limit = msgspec.structs.replace(job, folder=str(folder.absolute())), trained.limit(job)
+            told = jobs.run(
+                trainer.__name__, job, trainer.Done, timeout=limit, scratch=self.scratch, stop=self.stop
+            )
+            trained.write(told, folder)
+        done = trained.read(student, entry, cached=False)
+        assert done is not None
+        return done
 
     def adopt(self, path: Path, operators: Operators) -> Built:
         """Take a file as it is: the user's original."""

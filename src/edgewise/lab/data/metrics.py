@@ -35,6 +35,8 @@ class Metric:
     needs_labels: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     is_agreement: ClassVar[bool] = False
+    of_classes: ClassVar[bool] = False
+    """Whether labels are class numbers and the output their scores, so that a net can be trained on them."""
 
     def statistics(self, answer: Answered, label: Any, reference: Outputs | None) -> Vector:
         """Return this sample's statistics. `reference` holds the original's outputs for the sample."""
@@ -66,6 +68,7 @@ class _ShareMetric(Metric):
 
 class _ClassMetric(Metric):
     highest = 1.0
+    of_classes = True
 
     def check(self, label: Any, classes: int | None) -> None:
         if isinstance(label, np.ndarray) and label.dtype.kind in "biu":
