@@ -113,7 +113,8 @@ class World:
         shop = cast(Any, self)
         looks = Looks(shop, baseline.judged, 1)
         ladder = Ladder(self.plan, shop, Path("s"), screened or Screen(), looks, baseline.judged, Silent())
-        return ladder.run(baseline)
+        ladder.begin(baseline)
+        return ladder.end()
 
 
 def _built(name: str, size: int) -> Built:

@@ -23,6 +23,7 @@ from edgewise.lab.measure.worker import Measured
 from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.simplify import simplify
 from edgewise.lab.plan import Plan
+from edgewise.lab.train.students import AnyStudent
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
@@ -115,12 +116,14 @@ def judge_baseline(shop: Workshop, baseline: Trial) -> Judged:
     return baseline.judged
 
 
-def build_all(shop: Workshop, trials: Sequence[Trial], source: Path, watcher: Watcher) -> None:
-    """Build candidates from `source`; one that fails has its reason."""
+def build_all(
+    shop: Workshop, trials: Sequence[Trial], sources: Mapping[AnyStudent | None, Path], watcher: Watcher
+) -> None:
+    """Build candidates, each from the file of its student, or the original's; one that fails has its reason."""
     shop.store("calibration")
 
     def build(trial: Trial) -> None:
-        trial.built = shop.build(trial.candidate, source)
+        trial.built = shop.build(trial.candidate, sources[trial.candidate.student])
 
     _side_by_side(shop, trials, build, "Building candidates", "built", watcher)
 

@@ -21,6 +21,7 @@ from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
 from edgewise.lab.search.ladder import Ladder
 from edgewise.lab.search.look import Looks
 from edgewise.lab.search.screen import screen
+from edgewise.lab.search.students import teach
 from edgewise.lab.trial import Trial
 from edgewise.lab.watcher import Silent, Watcher
 from edgewise.lab.workshop import Workshop
@@ -59,7 +60,9 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
     screened = screen(plan.model)
     looks = Looks.at(shop, baseline, p50)
     ladder = Ladder(plan, shop, source, screened, looks, reference, watcher)
-    trials = {trial.id: trial for trial in ladder.run(baseline)}
+    ladder.begin(baseline)
+    trained = teach(ladder)
+    trials = {trial.id: trial for trial in ladder.end()}
     attempt.race(plan, shop, trials, p50, watcher)
     rows = conclude.rows(plan, shop, trials)
     choices = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}
@@ -87,6 +90,7 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
             *unproven,
             *notes,
             *screened.notes,
+            *(note for one in trained for note in one.done.notes),
             *conclude.cached_note(trials),
         ),
     )

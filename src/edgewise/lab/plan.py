@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgewise.bundle.processing import preprocessor
 from edgewise.errors import InputError, ToolchainError
+from edgewise.lab import settings
 from edgewise.lab.config import Config
 from edgewise.lab.data import metrics, samples, splits
 from edgewise.lab.data.metrics import Metric
@@ -13,6 +14,8 @@ from edgewise.lab.data.splits import Splits
 from edgewise.lab.model.base import Model
 from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.model.take import take
+from edgewise.lab.train import data
+from edgewise.lab.train.data import Training
 from edgewise.targets.status import Status, status
 
 __all__ = ["Plan", "prepare"]
@@ -22,7 +25,7 @@ UNLABELLED = "agreement"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The checked inputs of a build."""
+    """The checked inputs of a build; `training` where there are samples to train students with."""
 
     config: Config
     model: Model
@@ -32,6 +35,7 @@ class Plan:
     splits: Splits
     targets: tuple[str, ...]
     notes: tuple[str, ...]
+    training: Training | None = None
 
 
 def prepare(config: Config) -> Plan:
@@ -51,7 +55,23 @@ def prepare(config: Config) -> Plan:
     sizes = {key: getattr(config.data, key) for key in splits.NAMES}
     parts = splits.split(dataset, sizes, config.data.seed)
     able, lacking = _targets(config, model)
-    return Plan(config, model, metric, name, classes, parts, able, (*notes, *parts.notes, *lacking))
+    training = None
+    if config.train:
+        if not isinstance(model, OnnxModel):
+            raise InputError(
+                f"{settings.where(config.path, 'train')}: students are trained from ONNX, and the model is a .{model.format}"
+            )
+        training = data.load(
+            config.train,
+            config.base,
+            model.inputs,
+            preprocess,
+            metric=metric,
+            classes=classes,
+            splits=parts,
+        )
+        lacking = (*lacking, *training.notes)
+    return Plan(config, model, metric, name, classes, parts, able, (*notes, *parts.notes, *lacking), training)
 
 
 def _targets(config: Config, model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:

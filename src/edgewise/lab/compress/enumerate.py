@@ -61,7 +61,7 @@ def variations(candidate: Candidate, screened: Screened) -> Iterator[Candidate]:
     """Yield what to try around a candidate that is fast or small, and falls short: other settings of its tool."""
     traits = Traits(transformer=screened.transformer)
     for method in _optional(door.builder(candidate.target), "variations", candidate.method, traits):
-        yield Candidate(method, candidate.target, screened.repairs)
+        yield Candidate(method, candidate.target, screened.repairs, candidate.student)
 
 
 def _optional(module: BuildModule, name: str, *given: object) -> Iterable[Method]:

@@ -22,6 +22,7 @@ from edgewise.lab.search import protect
 from edgewise.lab.search.look import Looks, hopeless
 from edgewise.lab.search.screen import Screen
 from edgewise.lab.search.standing import Standing
+from edgewise.lab.train.students import AnyStudent
 from edgewise.lab.trial import Judged, Trial
 from edgewise.lab.watcher import Watcher
 from edgewise.lab.workshop import Workshop
@@ -37,11 +38,11 @@ NEAREST = 2  # of the variations of a file, those nearest to the original
 PAYS, PAYS_PROTECTED = 0.03, 0.10  # gain of a choice that is worth a wider search, or layers in float
 WHOLE = ("fp32", "fp16")
 
-Family = tuple[str, type]
+Family = tuple[str, type, AnyStudent | None]
 
 
 class Ladder:
-    """The search on one source: the user's model, or a student of it."""
+    """The search: on the user's model, and on students of it as they come; `sources` are the files they are built from."""
 
     def __init__(
         self,
@@ -53,22 +54,37 @@ class Ladder:
         reference: Judged,
         watcher: Watcher,
     ) -> None:
-        self.plan, self.shop, self.source, self.screened = plan, shop, source, screened
+        self.plan, self.shop, self.screened = plan, shop, screened
+        self.sources: dict[AnyStudent | None, Path] = {None: source}
         self.looks, self.reference, self.watcher = looks, reference, watcher
         self.standings = [Standing(tier, plan.config.goals[tier.name]) for tier in plan.config.tiers]
         self.trials: list[Trial] = []
-        self.evaluations = 0
+        self.budget, self.evaluations = EVALUATIONS, 0
         self._widened: set[Family] = set()
 
-    def run(self, baseline: Trial) -> list[Trial]:
-        """Search, and return all that was tried, the original first."""
+    def begin(self, baseline: Trial) -> None:
+        """Search on the original, whose own file is the first trial."""
         self.trials = [baseline]
         smaller = any(not standing.by_speed for standing in self.standings)
         self.try_out(first_rungs(self.plan.targets, self.screened, smaller=smaller))
+        self.climb()
+
+    def climb(self) -> None:
+        """Judge, widen and protect until nothing that was tried could still win."""
         while self._judged() or self._wider() or self._protected() or self._filled():
             pass
-        self._say_why()
+
+    def end(self) -> list[Trial]:
+        """Give what was not judged its reason, and return all that was tried."""
+        for trial in self.trials:
+            if trial.built and not trial.judged and not trial.reason:
+                trial.passed_over = True
+                trial.reason = self._reason(trial)
         return self.trials
+
+    def falls_short(self) -> bool:
+        """Tell whether a quantized file that would pay does not hold the floor."""
+        return any(True for _ in self._falling_short(PAYS))
 
     def try_one(self, candidate: Candidate) -> Trial:
         """Build one candidate and look at it; the trial of one that is known already."""
@@ -81,7 +97,7 @@ class Ladder:
         new = {candidate.id: candidate for candidate in candidates if candidate.id not in known}
         trials = [Trial(candidate, name) for name, candidate in new.items()]
         self.trials += trials
-        attempt.build_all(self.shop, trials, self.source, self.watcher)
+        attempt.build_all(self.shop, trials, self.sources, self.watcher)
         built = [trial for trial in trials if trial.built]
         self.watcher.stage("A first look, on calibration samples", len(built))
         self.looks.over(built, self.watcher)
@@ -89,7 +105,7 @@ class Ladder:
 
     def _judged(self) -> bool:
         """Judge the most promising, one for each tier at least; False where there is none, or no budget."""
-        left = EVALUATIONS - PROTECTING - self.evaluations
+        left = self.budget - PROTECTING - self.evaluations
         batch = list({trial.id: trial for trial in self._most_promising()}.values())[: max(0, left)]
         self.judge(batch)
         return bool(batch)
@@ -111,7 +127,7 @@ class Ladder:
 
     def _wider(self) -> bool:
         """Try variations of one family that would pay and falls short whole; False where there is none."""
-        if self.evaluations >= EVALUATIONS - PROTECTING:
+        if self.evaluations >= self.budget - PROTECTING:
             return False
         for trial in self._falling_short(PAYS):
             if _family(trial) not in self._widened:
@@ -124,10 +140,10 @@ class Ladder:
     def _protected(self) -> bool:
         """Protect layers of the file that would pay most, once for each target; False where there is none."""
         for trial in self._falling_short(PAYS_PROTECTED):
-            key = (trial.candidate.target, Quantizer)
+            key = (trial.candidate.target, Quantizer, trial.candidate.student)
             if key not in self._widened and isinstance(trial.candidate.method, Quantizer) and trial.judged:
                 self._widened.add(key)
-                protect.protect(self, trial, EVALUATIONS - self.evaluations)
+                protect.protect(self, trial, self.budget - self.evaluations)
                 return True
         return False
 
@@ -157,16 +173,26 @@ class Ladder:
                 if short and lossy and standing.would_pay(trial, self.trials, gain):
                     yield trial
 
-    def _say_why(self) -> None:
-        """Give what was not judged its reason."""
-        for trial in self.trials:
-            if trial.built and not trial.judged and not trial.reason:
-                trial.passed_over = True
-                trial.reason = _reason(trial, self.trials, self.standings)
+    def _reason(self, trial: Trial) -> str:
+        """Say why a file was not judged, in the words of the first tier that could run it."""
+        if hopeless(trial):
+            assert trial.glance
+            assert trial.glance.difference
+            share = trial.glance.difference.agreement
+            return (
+                f"answers something else: {share:.0%} of decisions on calibration samples are the original's"
+            )
+        for standing in self.standings:
+            best = standing.best(self.trials)
+            if best and trial.candidate.target in standing.tier.runtimes:
+                behind = _behind(standing, trial, best)
+                if behind:
+                    return behind
+        return f"not judged: the search ended after {self.evaluations} evaluations of the metric"
 
 
 def _family(trial: Trial) -> Family:
-    return trial.candidate.target, type(trial.candidate.method)
+    return trial.candidate.target, type(trial.candidate.method), trial.candidate.student
 
 
 def _keep_nearest(made: Sequence[Trial]) -> None:
@@ -180,24 +206,10 @@ def _keep_nearest(made: Sequence[Trial]) -> None:
         )
 
 
-def _reason(trial: Trial, trials: Sequence[Trial], standings: Sequence[Standing]) -> str:
-    """Say why a file was not judged, in the words of the first tier that could run it."""
-    if hopeless(trial):
-        assert trial.glance
-        assert trial.glance.difference
-        share = trial.glance.difference.agreement
-        return f"answers something else: {share:.0%} of decisions on calibration samples are the original's"
-    for standing in standings:
-        best = standing.best(trials)
-        if best and trial.candidate.target in standing.tier.runtimes:
-            return _behind(standing, trial, best)
-    return f"not judged: the search ended after {EVALUATIONS} evaluations of the metric"
-
-
-def _behind(standing: Standing, trial: Trial, best: Trial) -> str:
+def _behind(standing: Standing, trial: Trial, best: Trial) -> str | None:
     mine, its = standing.place(trial), standing.place(best)
     if mine < its.times(standing.slack):
-        return f"not judged: the search ended after {EVALUATIONS} evaluations of the metric"
+        return None
     if mine.missed > its.missed:
         return "cannot meet a goal that others meet which hold the floor"
     if standing.by_speed:

@@ -15,6 +15,7 @@ import msgspec
 from edgewise.errors import EdgewiseError
 from edgewise.lab.compress.layers import Cost, Layer, Ranking
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.train.students import AnyStudent
 from edgewise.lab.trial import Trial
 from edgewise.targets.building import NncfPtq, Quantizer
 
@@ -35,7 +36,7 @@ Attempt = Callable[[Candidate], Trial]
 def protect(ladder: Ladder, base: Trial, budget: int) -> None:
     """Try `base` with layers in float, asking the real metric `budget` times at most."""
     ladder.watcher.stage(f"Protecting layers of {base.id}", budget)
-    ranking = _ranking(ladder)
+    ranking = _ranking(ladder, base.candidate.student)
     if ranking is None:
         return
     cost: Cost = "microseconds" if any(one.by_speed for one in ladder.standings) else "bytes"
@@ -52,13 +53,12 @@ def protect(ladder: Ladder, base: Trial, budget: int) -> None:
         _ablate(ladder, min(held, key=_protected_count), ranking, cost, attempted)
 
 
-def _ranking(ladder: Ladder) -> Ranking | None:
+def _ranking(ladder: Ladder, student: AnyStudent | None) -> Ranking | None:
     """Rank the layers; None, with the reason as a step, where there is no file to rank them by."""
-    known = {trial.id: trial for trial in ladder.trials}
-    quantized = known.get(RANKED_BY.id) or ladder.try_one(RANKED_BY)
+    quantized = ladder.try_one(msgspec.structs.replace(RANKED_BY, student=student))
     try:
         if quantized.built:
-            return ladder.shop.rank(ladder.source, quantized)
+            return ladder.shop.rank(ladder.sources[student], quantized)
         ladder.watcher.step(f"no ranking of layers: {quantized.reason}")
     except EdgewiseError as error:
         ladder.watcher.step(f"no ranking of layers: {error}")

@@ -13,8 +13,10 @@ import msgspec
 
 from edgewise.lab import jobs
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.search.ladder import Ladder
 from edgewise.lab.search.look import hopeless
+from edgewise.lab.train import propose
 from edgewise.lab.train.data import Training
 from edgewise.lab.train.students import AnyStudent, Aware
 from edgewise.lab.train.trained import Trained
@@ -27,29 +29,27 @@ EVALUATIONS = 15  # of the real metric, beyond those of the original's own ladde
 METHODS = 4  # for each tier, of those that stood best on the original
 
 
-def teach(
-    ladder: Ladder, training: Training, students: tuple[AnyStudent, ...], *, asked: bool
-) -> tuple[Trained, ...]:
-    """Train `students` and let their files join the ladder; return those that were trained.
+def teach(ladder: Ladder) -> tuple[Trained, ...]:
+    """Train the students that suit the plan's model, and let their files join the ladder; return those trained.
 
-    One that cannot be trained is a row with its reason.
+    Without samples to train with there are none. One that cannot be trained is a row with its reason.
     """
+    plan = ladder.plan
+    if plan.training is None or plan.config.train is None or not isinstance(plan.model, OnnxModel):
+        return ()
+    students = propose.students(plan.model.proto, plan.config.pre, plan.config.train.students)
     methods = list(_methods(ladder))
     ladder.budget += EVALUATIONS
-    later = [student for student in students if isinstance(student, Aware)]
     trained = []
-    for student in (*(one for one in students if one not in later), *later):
-        if student in later and not asked and not ladder.falls_short():
-            ladder.watcher.step(f"{student.name}: not needed, as no file that would pay falls short")
-            continue
-        done = _trained(ladder, student, training)
-        if done:
+    for student in sorted(students, key=lambda one: isinstance(one, Aware)):
+        if isinstance(student, Aware) and not plan.config.train.students:
+            ladder.climb()
+            if not ladder.falls_short():
+                continue
+        if done := _trained(ladder, student, plan.training):
             trained.append(done)
             ladder.sources[student] = done.source
             ladder.try_out(msgspec.structs.replace(method, student=student) for method in methods)
-        if student not in later:
-            continue
-        ladder.climb()
     ladder.climb()
     return tuple(trained)
 
@@ -72,7 +72,7 @@ def _trained(ladder: Ladder, student: AnyStudent, training: Training) -> Trained
 
 def _methods(ladder: Ladder) -> Iterator[Candidate]:
     """Yield what stood best for each tier on the original, its own files being what students have to beat."""
-    found = {}
+    found: dict[str, Candidate] = {}
     for standing in ladder.standings:
         able = [
             trial
