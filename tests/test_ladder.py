@@ -8,6 +8,7 @@ from edgewise.lab.choose.goals import AtMost
 from edgewise.lab.fleet.tiers import Tier
 from edgewise.lab.search import ladder
 from edgewise.lab.search.screen import Screen
+from edgewise.lab.train.students import Pruned
 from edgewise.lab.trial import Trial
 from search_world import Thing, World
 
@@ -124,3 +125,57 @@ def test_each_tier_has_the_most_promising_of_its_own_runtimes_judged() -> None:
 def test_every_file_that_was_not_judged_says_why() -> None:
     found = World({STATIC: Thing(ms=10)}, targets=("onnxruntime", "openvino")).search()
     assert all(trial.judged or trial.reason for trial in found)
+
+
+HALF, MORE = Pruned(share=0.5), Pruned(share=0.7)
+
+
+def test_a_students_files_join_the_ladder_and_the_fastest_that_holds_is_best() -> None:
+    things = {
+        STATIC: Thing(ms=50),
+        f"{STATIC}~pruned-50": Thing(ms=20),
+        f"{STATIC}~pruned-70": Thing(ms=10, right=600),
+    }
+    found = World(things, students=(HALF, MORE)).search(teaching=True)
+    held = [trial for trial in found if trial.holds.get("here")]
+    assert min(held, key=lambda trial: trial.glance.quantile(0.5) if trial.glance else 1e9).id == (
+        f"{STATIC}~pruned-50"
+    )
+
+
+def test_a_student_is_quantized_by_what_suited_the_original() -> None:
+    things = {STATIC: Thing(ms=10), DYNAMIC: Thing(ms=11), NNCF: Thing(ms=12)}
+    world = World(things, students=(HALF,), default=Thing(size=4000, ms=500.0))
+    world.search(teaching=True)
+    of_it = [name for name in world.built if name.endswith("~pruned-50")]
+    assert {f"{name}~pruned-50" for name in (STATIC, DYNAMIC, NNCF)} <= set(of_it)
+    assert len(of_it) <= 4
+
+
+def test_a_student_that_cannot_be_trained_is_a_row_with_its_reason() -> None:
+    world = World({"pruned-50": Thing(fails=True), STATIC: Thing(ms=10)}, students=(HALF, MORE))
+    found = by_id(world.search(teaching=True))
+    assert found["onnxruntime/original~pruned-50"].reason == "it diverged"
+    assert world.trained == ["pruned-50", "pruned-70"]
+
+
+def test_training_for_rounding_is_left_out_where_nothing_falls_short() -> None:
+    world = World({STATIC: Thing(ms=10)})
+    world.search(teaching=True)
+    assert "aware-8" not in world.trained
+
+
+def test_training_for_rounding_comes_last_where_a_fast_file_falls_short() -> None:
+    world = World(
+        {name: Thing(ms=10, right=700) for name in (STATIC, f"{STATIC}~aware-8")},
+        default=Thing(size=4000, ms=100.0, right=900),
+    )
+    world.search(teaching=True)
+    assert world.trained[-1] == "aware-8"
+
+
+def test_without_samples_to_train_with_nothing_is_trained() -> None:
+    world = World({STATIC: Thing(ms=10)}, students=(HALF,))
+    world.plan.training = None
+    world.search(teaching=True)
+    assert world.trained == []
