@@ -19,7 +19,7 @@ from edgewise.lab import machine
 from edgewise.lab.choose.goals import AtMost
 from edgewise.report import format as words
 
-__all__ = ["WORDS", "Detail", "Reached", "Result", "Row", "at_most", "keep", "missing", "show"]
+__all__ = ["WORDS", "Detail", "Reached", "Result", "Row", "at_least", "at_most", "keep", "missing", "show"]
 
 Reached = Literal["yes", "no", "not shown", "not measured"]
 WORDS: dict[Verdict, Reached] = {
@@ -69,6 +69,15 @@ def at_most(figure: str, how: str, measured: Figure, limit: float) -> Row:
     exact = measured.split is None  # bytes have no interval, and need none
     verdict = AtMost("it", limit, exact=exact).judge({"it": measured})
     return Row(figure, how, f"≤ {aim}", measured, words.figure(measured), WORDS[verdict])
+
+
+def at_least(figure: str, how: str, measured: Figure, limit: float) -> Row:
+    """Return the row of a figure that should reach `limit`, its whole interval included."""
+    value = measured.value or 0.0
+    low = value if measured.low is None else measured.low
+    high = value if measured.high is None else measured.high
+    reached: Reached = "yes" if low >= limit else "no" if high < limit else "not shown"
+    return Row(figure, how, f"≥ {limit:g}", measured, words.figure(measured), reached)
 
 
 def missing(figure: str, reason: str) -> Row:

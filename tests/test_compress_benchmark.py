@@ -9,15 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.compress import aims, document, own, results
+from benchmarks.compress import aims, document, lessons, own, results, taught
 from benchmarks.compress.peers import PEERS, listed
 from benchmarks.compress.results import Comparison, Entrant, Search
+from benchmarks.compress.taught import Taught
 from benchmarks.compress.tools import TOOLS
 from benchmarks.compress.verdicts import geometric, judge
 from benchmarks.table import Row
 from edgewise.bundle.evidence import Evidence, Figure
+from edgewise.bundle.manifest import Verdict
 from edgewise.errors import InputError
 from edgewise.lab.result import BuildResult, CandidateRow
+from edgewise.lab.train.report import Cost
 
 ROUNDS = 7
 
@@ -194,7 +197,7 @@ mean = [0.5]
 
 
 def test_a_build_is_asked_for_the_floor_and_a_preference_only() -> None:
-    asked = tomllib.loads(own.asking(PROJECT, "size", threads=2))
+    asked = tomllib.loads(own.asking(PROJECT, own.Wish("size"), threads=2))
     assert asked["goal"] == {"quality": "99% of original", "prefer": "size", "margin": 0.002}
     assert asked["measure"] == {"threads": 2, "rounds": 1}
     assert "fleet" not in asked
@@ -219,3 +222,54 @@ def test_every_peer_has_a_call_and_attention_is_told_to_models_that_have_it() ->
         "nncf-onnx-transformer",
         "nncf-openvino-transformer",
     }
+
+
+def run(*, quick: float = 1.0, macs: int = 40, verdict: Verdict = "met") -> Taught:
+    """Return a run with training: the original takes 4 ms, its int8 file 2 ms, the student `quick`."""
+
+    def file(ms: float) -> taught.Judgement:
+        figure = Figure(
+            evidence=Evidence.MEASURED, unit="share", value=0.9, low=0.89, high=0.91, split="test"
+        )
+        return taught.Judgement(of="x", size=10, test=figure, margin=figure, verdict=verdict, ms=(ms,) * 9)
+
+    return Taught(
+        model="fashion",
+        metric="accuracy",
+        floor="98% of original",
+        machine={},
+        threads=1,
+        splits={},
+        timed=30,
+        load=(0.0, 0.0),
+        disturbed=0,
+        before=Cost(100, 100),
+        after=Cost(40, macs),
+        trained=("pruned-50",),
+        seconds=60.0,
+        files={"original": file(4.0), taught.INT8: file(2.0), taught.STUDENT: file(quick)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "reached"),
+    [
+        (run(), ["yes", "yes", "yes"]),
+        (run(quick=1.9), ["no", "yes", "yes"]),
+        (run(macs=60), ["yes", "no", "yes"]),
+        (run(verdict="not shown"), ["yes", "yes", "not shown"]),
+    ],
+)
+def test_a_student_is_held_to_its_speed_its_size_and_its_floor(found: Taught, reached: list[str]) -> None:
+    assert [row.reached for row in lessons.rows([found])] == reached
+
+
+def test_a_run_with_training_is_read_again(tmp_path: Path) -> None:
+    taught.write(run(), tmp_path)
+    assert list(taught.read(tmp_path)) == [run()]
+
+
+def test_a_build_with_training_names_its_samples() -> None:
+    asked = tomllib.loads(own.asking(PROJECT, own.Wish("latency", "97% of original", trained=True)))
+    assert asked["train"] == {"samples": "train.npz"}
+    assert asked["goal"]["quality"] == "97% of original"

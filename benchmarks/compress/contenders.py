@@ -9,6 +9,7 @@ from typing import Literal
 
 from benchmarks.compress import own, worker
 from benchmarks.compress.own import Built as Build
+from benchmarks.compress.own import Wish
 from benchmarks.compress.peers import Peer, listed
 from benchmarks.compress.results import CHOICES, Prefer
 from benchmarks.method import say
@@ -56,9 +57,9 @@ class Bench:
     @classmethod
     def of(cls, project: Path, work: Path) -> Bench:
         """Build the project for latency and for size, with the same threads. Raises InputError where it is none."""
-        latency = own.build(project, "latency", work)
+        latency = own.build(project, Wish("latency"), work)
         threads = latency.result.threads if latency.result else 1
-        size = own.build(project, "size", work, threads=threads)
+        size = own.build(project, Wish("size"), work, threads=threads)
         plan = prepare(configuration.load(latency.config))
         shop = Workshop(plan, Cache(work / "cache"), work)
         shop.threads = threads

@@ -15,7 +15,7 @@ from edgewise.errors import EdgewiseError
 from edgewise.lab import jobs
 from edgewise.lab.result import BuildResult
 
-__all__ = ["Built", "asking", "build", "cost"]
+__all__ = ["Built", "Wish", "asking", "build", "cost"]
 
 FLOOR = "99% of original"
 PATIENCE_S = 4 * 3600.0
@@ -36,10 +36,24 @@ class Built:
         return self.result.tiers[0].chosen if self.result else None
 
 
-def build(project: Path, prefer: Prefer, work: Path, *, threads: int = 0) -> Built:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a build is asked for: what to prefer, the quality floor, and whether students are trained."""
+
+    prefer: Prefer
+    floor: str = FLOOR
+    trained: bool = False
+
+    @property
+    def name(self) -> str:
+        """A name for a folder."""
+        return f"{self.prefer}-trained" if self.trained else self.prefer
+
+
+def build(project: Path, wish: Wish, work: Path, *, threads: int = 0) -> Built:
     """Build the project in the folder `project`; builds in the same folder `work` share a cache, empty at first."""
-    config = _project(project, prefer, work / prefer, threads)
-    out = work / f"{prefer}-out"
+    config = _project(project, wish, work / wish.name, threads)
+    out = work / f"{wish.name}-out"
     command = [sys.executable, "-m", "edgewise", "build", str(config), "-o", str(out)]
     start = time.monotonic()
     try:
@@ -52,27 +66,28 @@ def build(project: Path, prefer: Prefer, work: Path, *, threads: int = 0) -> Bui
         return Built(config, time.monotonic() - start, reason=str(error))
 
 
-def _project(project: Path, prefer: Prefer, folder: Path, threads: int) -> Path:
+def _project(project: Path, wish: Wish, folder: Path, threads: int) -> Path:
     """Return the edgewise.toml of a copy of the project (links) with other goals."""
     folder.mkdir()
     for file in project.iterdir():
         if file.name != "edgewise.toml":
             (folder / file.name).symlink_to(file.absolute())
     config = folder / "edgewise.toml"
-    config.write_text(asking((project / "edgewise.toml").read_text(), prefer, threads))
+    config.write_text(asking((project / "edgewise.toml").read_text(), wish, threads))
     return config
 
 
-def asking(text: str, prefer: Prefer, threads: int = 0) -> str:
+def asking(text: str, wish: Wish, threads: int = 0) -> str:
     """Return an edgewise.toml that asks for the floor and one preference, on this machine; its margin stays."""
     margin = tomllib.loads(text).get("goal", {}).get("margin")
     tables = re.split(r"(?m)^(?=\[)", text)
-    kept = [table for table in tables if not re.match(r"\[(goal|fleet|measure)\]", table)]
-    goal = ["[goal]", f'quality = "{FLOOR}"', f'prefer = "{prefer}"']
+    kept = [table for table in tables if not re.match(r"\[(goal|fleet|measure|train)\]", table)]
+    goal = ["[goal]", f'quality = "{wish.floor}"', f'prefer = "{wish.prefer}"']
     goal += [f"margin = {margin}"] if margin is not None else []
     measure = ["[measure]", f"threads = {threads}"]
-    measure += ["rounds = 1"] if prefer == "size" else []  # the smallest is chosen, whatever its times
-    return "\n".join(["".join(kept).rstrip(), "", *goal, "", *measure, ""])
+    measure += ["rounds = 1"] if wish.prefer == "size" else []  # the smallest is chosen, whatever its times
+    train = ["", "[train]", 'samples = "train.npz"'] if wish.trained else []
+    return "\n".join(["".join(kept).rstrip(), "", *goal, "", *measure, *train, ""])
 
 
 def cost(built: Built) -> Search | None:
