@@ -49,7 +49,7 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
     """Do the main job, with `scratch` for files that nobody keeps. Raises InputError on bad input, and when the original cannot be run."""
     watcher = watcher or Silent()
     start = time.monotonic()
-    plan = prepare(config)
+    plan = prepare(config, cache)
     shop = Workshop(plan, cache, scratch)
     source, notes = attempt.source_of(plan, shop)
     baseline = attempt.baseline_of(plan, shop)
