@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.cache import Cache
-from edgewise.lab import attempt, conclude, prove
+from edgewise.lab import attempt, conclude, prove, replay
 from edgewise.lab.config import Config
 from edgewise.lab.plan import Plan, prepare
+from edgewise.lab.recorded import Recipe
 from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
 from edgewise.lab.search import proxy
 from edgewise.lab.search.protect import protect
-from edgewise.lab.search.screen import screen
+from edgewise.lab.search.screen import Screen, screen
 from edgewise.lab.trial import Trial
 from edgewise.lab.watcher import Silent, Watcher
 from edgewise.lab.workshop import Workshop
@@ -45,8 +46,17 @@ class Outcome:
     notes: tuple[str, ...]
 
 
-def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = None) -> Outcome:
-    """Do the main job, with `scratch` for files that nobody keeps. Raises InputError on bad input, and when the original cannot be run."""
+def run(
+    config: Config,
+    cache: Cache,
+    scratch: Path,
+    watcher: Watcher | None = None,
+    recipe: Recipe | None = None,
+) -> Outcome:
+    """Do the main job, with `scratch` for files that nobody keeps; with a recipe, what that names is built instead of a search.
+
+    Raises InputError on bad input, and when the original cannot be run.
+    """
     watcher = watcher or Silent()
     start = time.monotonic()
     plan = prepare(config, cache)
@@ -55,18 +65,24 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
     baseline = attempt.baseline_of(plan, shop)
     timed = attempt.tune(shop, baseline, watcher)
     reference = attempt.judge_baseline(shop, baseline)
-    screened = screen(plan.model)
-    found = attempt.build_all(plan, shop, source, screened, watcher)
-    proxy.pass_over(shop, baseline, found, watcher)
+    screened = Screen() if recipe else screen(plan.model)
+    if recipe:
+        found = replay.build(shop, source, recipe, baseline, watcher)
+    else:
+        found = attempt.build_all(plan, shop, source, screened, watcher)
+        proxy.pass_over(shop, baseline, found, watcher)
     attempt.judge_all(shop, found, reference, watcher)
     trials = {trial.id: trial for trial in (baseline, *found)}
     attempt.apply_floors(plan, trials, reference)
-    more = protect(plan, shop, source, found, reference, watcher)
+    more = [] if recipe else protect(plan, shop, source, found, reference, watcher)
     trials |= {trial.id: trial for trial in more}
     attempt.race(plan, shop, trials, timed, watcher)
     rows = conclude.rows(plan, shop, trials)
-    choices = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}
-    shipped = conclude.shipped(plan, rows, trials, choices)
+    if recipe:
+        choices, able = replay.choices(plan, recipe, rows, trials), replay.own(recipe, rows, plan.model.runtime)
+    else:
+        choices, able = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}, rows
+    shipped = conclude.shipped(plan, able, trials, choices)
     claims = conclude.claim(plan, shop, baseline, shipped, watcher)
     where, unproven = prove.places(config)
     cells = prove.prove(plan, shop, baseline, shipped, where, watcher)
@@ -85,6 +101,7 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
         shipped=shipped,
         cells=cells,
         notes=(
+            *(replay.notes(plan, shop.threads, recipe, trials) if recipe else ()),
             *conclude.floor_notes(plan, reference),
             *plan.notes,
             *unproven,
