@@ -16,19 +16,20 @@ import msgspec
 
 from edgewise import report
 from edgewise.bundle import signing
-from edgewise.bundle.atomic import DISK_FULL, check_replaceable, replace_directory
+from edgewise.bundle.atomic import DISK_FULL, check_replaceable, replace_directory, write_file
 from edgewise.bundle.evidence import Figure
 from edgewise.bundle.licence import warnings_for
 from edgewise.bundle.rounds import median_figure
 from edgewise.cache import Cache, default_folder
 from edgewise.errors import InputError, missing_extra
 from edgewise.lab import config as configuration
-from edgewise.lab import figures, machine
+from edgewise.lab import figures, machine, recorded
 from edgewise.lab.attempt import BASELINE
 from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run
 from edgewise.lab.profile import profile, support
+from edgewise.lab.recorded import Recipe
 from edgewise.lab.result import BuildResult, Support
 from edgewise.lab.watcher import Watcher
 from edgewise.targets.graph import PROTOBUF_LIMIT
@@ -54,12 +55,15 @@ def build(
     *,
     cache: str | Path | None = None,
     watcher: Watcher | None = None,
+    recipe: str | Path | None = None,
 ) -> Build:
     """Build what `edgewise.toml` asks for into `out` (default: `edgewise-out` beside it).
 
-    Raises InputError on bad input or an output path that cannot be used; nothing is left behind then.
+    With `recipe`, the `recipe.json` of an earlier build or one row of its report, exactly that is built, and nothing
+    else is tried. Raises InputError on bad input or an output path that cannot be used; nothing is left behind then.
     """
     settings = configuration.load(config)
+    again = recorded.read(Path(recipe)) if recipe else None
     target = Path(out) if out else settings.base / "edgewise-out"
     check_replaceable(target, marker=MARKER)
     _check_report()
@@ -67,13 +71,15 @@ def build(
     # Matplotlib keeps its list of fonts in the user's home unless told another place before it is imported.
     os.environ.setdefault("MPLCONFIGDIR", str(kept.absolute() / "matplotlib"))
     with _scratch() as scratch:
-        outcome = run(settings, Cache(kept), scratch, watcher)
+        outcome = run(settings, Cache(kept), scratch, watcher, again)
         signer = signing.development_signer()
-        result = _result(outcome, target, "development" if signer else "unsigned")
+        result = _result(outcome, target, "development" if signer else "unsigned", again)
+        made = recorded.document(outcome.plan, outcome.threads, outcome.shipped, outcome.tiers)
         with replace_directory(target, marker=MARKER) as staging:
             (staging / "bundle").mkdir()
             pack(outcome, staging / "bundle", scratch, signer)
             report.write(result, staging)
+            write_file(staging / "recipe.json", made)
     return Build(target / "bundle", target / "report.html", result)
 
 
@@ -97,8 +103,9 @@ def _scratch() -> Iterator[Path]:
         raise InputError(message) from error
 
 
-def _result(outcome: Outcome, out: Path, state: str) -> BuildResult:
+def _result(outcome: Outcome, out: Path, state: str, recipe: Recipe | None) -> BuildResult:
     plan = outcome.plan
+    again = f" --recipe {recipe.path.name}" if recipe else ""
     config = plan.config
     return BuildResult(
         name=config.name,
@@ -107,7 +114,7 @@ def _result(outcome: Outcome, out: Path, state: str) -> BuildResult:
         metric=plan.metric_name,
         higher_is_better=plan.metric.higher_is_better,
         floor=str(config.goals[config.tiers[0].name].floor),
-        command=f"edgewise build {config.path.name} --out {out.name}",
+        command=f"edgewise build {config.path.name} --out {out.name}{again}",
         machine=machine.describe(),
         threads=outcome.threads,
         seconds=round(outcome.seconds, 1),

@@ -16,11 +16,11 @@ import msgspec
 def command(model: Path, dims: tuple[str, ...], names: tuple[str, ...], *, as_json: bool) -> None:
     """Show what a model costs: MACs by kind, parameters, memory, operators; and what a target takes of it."""
     from edgewise.cli.tables import inspection, placed
-    from edgewise.lab.model.load import load
+    from edgewise.lab.model.take import take_graph
     from edgewise.lab.profile import profile, support
 
     sizes = dict(_dim(text) for text in dims)
-    loaded = load(model)
+    loaded = take_graph(model)
     found = profile(loaded, dims=sizes)
     taken = support(loaded, names, sizes)
     if as_json:

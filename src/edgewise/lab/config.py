@@ -147,7 +147,7 @@ def load(path: str | Path) -> Config:
     tiers, goals = _tiers(path, file)
     return Config(
         path=path,
-        name=file.model.name or Path(file.model.path).stem,
+        name=file.model.name or Path(file.model.path.partition(".py:")[0]).stem,
         task=file.model.task,
         model=base / file.model.path,
         data=file.data,
@@ -235,7 +235,8 @@ def _check_numbers(path: Path, file: ConfigFile) -> None:
 
 def _check_files(path: Path, file: ConfigFile) -> None:
     """Check that the files named here exist; what is in them is checked where they are read."""
-    named = [("model.path", file.model.path)]
+    model, called, _ = file.model.path.partition(".py:")  # a function that makes it, or a file
+    named = [("model.path", f"{model}.py" if called else model)]
     if file.fleet:
         named.append(("fleet.file", file.fleet.file))
     named += training.files(file.train) if file.train else ()

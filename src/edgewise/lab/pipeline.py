@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.cache import Cache
-from edgewise.lab import attempt, conclude, prove
+from edgewise.lab import attempt, conclude, prove, replay
 from edgewise.lab.config import Config
 from edgewise.lab.plan import Plan, prepare
+from edgewise.lab.recorded import Recipe
 from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
 from edgewise.lab.search.ladder import Ladder
 from edgewise.lab.search.look import Looks
@@ -46,27 +47,48 @@ class Outcome:
     notes: tuple[str, ...]
 
 
-def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = None) -> Outcome:
-    """Do the main job, with `scratch` for files that nobody keeps. Raises InputError on bad input, and when the original cannot be run."""
+def _searched(ladder: Ladder, baseline: Trial) -> tuple[str, ...]:
+    """Search, and return what there is to note of it."""
+    ladder.begin(baseline)
+    trained = teach(ladder)
+    ladder.end()
+    return (*ladder.screened.notes, *(note for one in trained for note in one.done.notes))
+
+
+def run(
+    config: Config,
+    cache: Cache,
+    scratch: Path,
+    watcher: Watcher | None = None,
+    recipe: Recipe | None = None,
+) -> Outcome:
+    """Do the main job, with `scratch` for files that nobody keeps; with a recipe, what that names is built instead of a search.
+
+    Raises InputError on bad input, and when the original cannot be run.
+    """
     watcher = watcher or Silent()
     start = time.monotonic()
-    plan = prepare(config)
+    plan = prepare(config, cache)
     shop = Workshop(plan, cache, scratch)
     source, notes = attempt.source_of(plan, shop)
     baseline = attempt.baseline_of(plan, shop)
     p50 = attempt.tune(shop, baseline, watcher)
     reference = attempt.judge_baseline(shop, baseline)
     attempt.apply_floors(plan, [baseline], reference)
-    screened = screen(plan.model)
     looks = Looks.at(shop, baseline, p50)
-    ladder = Ladder(plan, shop, source, screened, looks, reference, watcher)
-    ladder.begin(baseline)
-    trained = teach(ladder)
-    trials = {trial.id: trial for trial in ladder.end()}
+    ladder = Ladder(plan, shop, source, screen(plan.model), looks, reference, watcher)
+    found = replay.build(ladder, baseline, recipe) if recipe else _searched(ladder, baseline)
+    trials = {trial.id: trial for trial in ladder.trials}
     attempt.race(plan, shop, trials, p50, watcher)
     rows = conclude.rows(plan, shop, trials)
-    choices = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}
-    shipped = conclude.shipped(plan, rows, trials, choices)
+    if recipe:
+        choices, able = (
+            replay.choices(plan, recipe, rows, trials),
+            replay.own(recipe, rows, plan.model.runtime),
+        )
+    else:
+        choices, able = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}, rows
+    shipped = conclude.shipped(plan, able, trials, choices)
     claims = conclude.claim(plan, shop, baseline, shipped, watcher)
     where, unproven = prove.places(config)
     cells = prove.prove(plan, shop, baseline, shipped, where, watcher)
@@ -89,8 +111,7 @@ def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = N
             *plan.notes,
             *unproven,
             *notes,
-            *screened.notes,
-            *(note for one in trained for note in one.done.notes),
+            *found,
             *conclude.cached_note(trials),
         ),
     )

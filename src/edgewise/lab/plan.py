@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgewise.bundle.processing import preprocessor
+from edgewise.cache import Cache
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab import settings
 from edgewise.lab.config import Config
 from edgewise.lab.data import metrics, samples, splits
 from edgewise.lab.data.metrics import Metric
+from edgewise.lab.data.samples import Dataset
 from edgewise.lab.data.splits import Splits
 from edgewise.lab.model.base import Model
 from edgewise.lab.model.load import OnnxModel
@@ -38,11 +41,10 @@ class Plan:
     training: Training | None = None
 
 
-def prepare(config: Config) -> Plan:
+def prepare(config: Config, cache: Cache | None = None) -> Plan:
     """Read model and data, and check that they fit each other. Raises InputError."""
-    model = take(config.model)
-    preprocess = preprocessor(config.pre, config.find) if config.pre else None
-    dataset = samples.load(config.data.samples, config.base, model.inputs, preprocess)
+    model = take(config.model, cache)
+    dataset = _dataset(config, model)
     classes = _classes(model)
     name, notes = _metric_name(config, labelled=dataset.labelled)
     metric = metrics.find(name, config.base, classes)
@@ -55,23 +57,39 @@ def prepare(config: Config) -> Plan:
     sizes = {key: getattr(config.data, key) for key in splits.NAMES}
     parts = splits.split(dataset, sizes, config.data.seed)
     able, lacking = _targets(config, model)
-    training = None
-    if config.train:
-        if not isinstance(model, OnnxModel):
-            raise InputError(
-                f"{settings.where(config.path, 'train')}: students are trained from ONNX, and the model is a .{model.format}"
-            )
-        training = data.load(
-            config.train,
-            config.base,
-            model.inputs,
-            preprocess,
-            metric=metric,
-            classes=classes,
-            splits=parts,
-        )
-        lacking = (*lacking, *training.notes)
-    return Plan(config, model, metric, name, classes, parts, able, (*notes, *parts.notes, *lacking), training)
+    made = (model.origin.note,) if isinstance(model, OnnxModel) and model.origin else ()
+    training = _training(config, model, metric, classes, parts)
+    said = (*made, *notes, *parts.notes, *lacking, *(training.notes if training else ()))
+    return Plan(config, model, metric, name, classes, parts, able, said, training)
+
+
+def _training(
+    config: Config, model: Model, metric: Metric, classes: int | None, parts: Splits
+) -> Training | None:
+    """Read the samples that students are trained on, where there are any."""
+    if config.train is None:
+        return None
+    if not isinstance(model, OnnxModel):
+        where = settings.where(config.path, "train")
+        raise InputError(f"{where}: students are trained from ONNX, and the model is a .{model.format}")
+    preprocess = preprocessor(config.pre, config.find) if config.pre else None
+    return data.load(
+        config.train, config.base, model.inputs, preprocess, metric=metric, classes=classes, splits=parts
+    )
+
+
+def _dataset(config: Config, model: Model) -> Dataset:
+    preprocess = preprocessor(config.pre, config.find) if config.pre else None
+    try:
+        return samples.load(config.data.samples, config.base, model.inputs, preprocess)
+    except InputError as error:
+        origin = model.origin if isinstance(model, OnnxModel) else None
+        if origin is None or "the model takes" not in str(error):
+            raise
+        raise InputError(
+            f"{error}. These are the sizes and types that {Path(origin.path).name} was exported with: change its "
+            "example inputs, or name the axes that may differ in its dynamic shapes"
+        ) from error
 
 
 def _targets(config: Config, model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -25,7 +25,15 @@ from edgewise.lab.model.runtime import open_session, reason, too_new
 from edgewise.lab.model.stranger import explain_bytes, explain_suffix
 from edgewise.targets.graph import PROTOBUF_LIMIT, spec
 
-__all__ = ["OnnxModel", "load"]
+__all__ = ["OnnxModel", "Origin", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an ONNX model was made from: its path, and a sentence for the report."""
+
+    path: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +42,7 @@ class OnnxModel(Model):
 
     With external data, `digest` is of the file's bytes followed by each data file's location and sha256, by
     location, and `size` counts those files. `opset` is the version of the default domain (0 when the graph uses
-    other domains only).
+    other domains only). With an `origin`, `path` is the ONNX file that was made, and `digest` is of a .pt2's bytes.
     """
 
     format: ClassVar[Format] = "onnx"
@@ -42,6 +50,7 @@ class OnnxModel(Model):
 
     proto: onnx.ModelProto = field(repr=False)
     opset: int
+    origin: Origin | None = None
 
 
 def load(path: Path) -> OnnxModel:

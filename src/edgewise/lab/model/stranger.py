@@ -11,11 +11,15 @@ _PICKLE = (
     "  from edgewise.lab.model import export_sklearn\n"
     '  export_sklearn(estimator, "{stem}.onnx", features=X.shape[1])'
 )
-_TORCH = "{path} is a PyTorch file: export it where it was made, with torch.onnx.export(…, dynamo=True)."
+_TORCH = (
+    "{path} is a pickle or TorchScript of PyTorch: opening one runs code, so edgewise never does. Where it was made, run:\n"
+    '  torch.export.save(torch.export.export(model.eval(), (example,)), "{stem}.pt2")\n'
+    'and give the .pt2, or name a function that makes the module: path = "file.py:function"'
+)
 _OTHER = "{path} is not ONNX, and edgewise starts from ONNX: convert it with its own framework first."
 _ADVICE = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".skops"), _PICKLE),
-    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt"), _TORCH),
+    **dict.fromkeys((".pt", ".pth", ".ckpt"), _TORCH),
     ".safetensors": "{path} holds weights without a graph: export the model that uses them to ONNX.",
     ".ort": "{path} is ONNX Runtime's internal format: give the .onnx it was made from.",
     ".tflite": "{path} is a LiteRT model: only `edgewise build` takes one. This starts from the .onnx it was made from.",

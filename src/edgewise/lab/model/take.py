@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgewise.cache import Cache, default_folder
 from edgewise.lab.model import tflite
 from edgewise.lab.model.base import Model
-from edgewise.lab.model.load import load
+from edgewise.lab.model.load import OnnxModel, load
+from edgewise.lab.model.torch_program import bring, is_torch
 
-__all__ = ["take"]
+__all__ = ["take", "take_graph"]
 
 
-def take(path: Path) -> Model:
-    """Read and check the model at `path`: a .tflite by its suffix, everything else as ONNX.
+def take(path: Path, cache: Cache | None = None) -> Model:
+    """Read and check the model at `path`: a .tflite by its suffix, all else as a graph.
 
-    Raises InputError saying what is wrong and what to do.
+    Raises InputError saying what is wrong and what to do, ToolchainError when what converts it is missing or fails.
     """
-    return tflite.load(path) if path.suffix.lower() == ".tflite" else load(path)
+    return tflite.load(path) if path.suffix.lower() == ".tflite" else take_graph(path, cache)
+
+
+def take_graph(path: Path, cache: Cache | None = None) -> OnnxModel:
+    """Read and check what is, or becomes, an ONNX model: .onnx, .pt2, or `file.py:function`. Raises as `take` does."""
+    return bring(path, cache or Cache(default_folder())) if is_torch(path) else load(path)
