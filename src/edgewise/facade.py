@@ -23,8 +23,9 @@ from edgewise.bundle.rounds import median_figure
 from edgewise.cache import Cache, default_folder
 from edgewise.errors import InputError, missing_extra
 from edgewise.lab import config as configuration
-from edgewise.lab import figures, machine
+from edgewise.lab import figures, machine, reaper
 from edgewise.lab.attempt import BASELINE
+from edgewise.lab.engine.choice import engine
 from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run
@@ -54,20 +55,28 @@ def build(
     *,
     cache: str | Path | None = None,
     watcher: Watcher | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
 ) -> Build:
     """Build what `edgewise.toml` asks for into `out` (default: `edgewise-out` beside it).
 
-    Raises InputError on bad input or an output path that cannot be used; nothing is left behind then.
+    `workers` candidates are built or judged at once, where it is given (0: as many as this machine takes). `ray` is
+    the address of a Ray cluster that builds and judges in place of this machine.
+    Raises InputError on bad input or an output path that cannot be used, and ToolchainError for a cluster that
+    cannot be used; nothing is left behind then.
     """
-    settings = configuration.load(config)
+    settings = configuration.load(config, workers=workers)
     target = Path(out) if out else settings.base / "edgewise-out"
     check_replaceable(target, marker=MARKER)
     _check_report()
     kept = Path(cache) if cache else default_folder()
     # Matplotlib keeps its list of fonts in the user's home unless told another place before it is imported.
     os.environ.setdefault("MPLCONFIGDIR", str(kept.absolute() / "matplotlib"))
+    finished = Cache(kept)
+    finished.sweep()
     with _scratch() as scratch:
-        outcome = run(settings, Cache(kept), scratch, watcher)
+        with engine(settings.measure, ray) as chosen:
+            outcome = run(settings, finished, scratch, watcher, chosen)
         signer = signing.development_signer()
         result = _result(outcome, target, "development" if signer else "unsigned")
         with replace_directory(target, marker=MARKER) as staging:
@@ -89,7 +98,9 @@ def _scratch() -> Iterator[Path]:
     """Yield a folder for files that nobody keeps; a full disk under it is the user's to free."""
     try:
         with tempfile.TemporaryDirectory(prefix="edgewise-") as name:
+            reaper.clears(Path(name))
             yield Path(name)
+        reaper.cleared(Path(name))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise

@@ -14,8 +14,12 @@ import click
     "-o", "--out", type=click.Path(path_type=Path), help="Output folder [edgewise-out beside the config]."
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for finished candidates.")
+@click.option("--workers", type=int, help="Candidates to build or judge at once [as this machine takes].")
+@click.option("--ray", metavar="ADDRESS", help="Build and judge on the Ray cluster at this address.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(config: Path, out: Path | None, cache: Path | None, *, as_json: bool) -> None:
+def command(
+    config: Path, out: Path | None, cache: Path | None, workers: int | None, ray: str | None, *, as_json: bool
+) -> None:
     """Build measured, verified, chosen variants: a bundle and a report."""
     from edgewise.cache import default_folder
     from edgewise.cli.progress import watching
@@ -23,7 +27,7 @@ def command(config: Path, out: Path | None, cache: Path | None, *, as_json: bool
     from edgewise.facade import build
 
     with watching(quiet=as_json, cache=cache or default_folder()) as watcher:
-        built = build(config, out, cache=cache, watcher=watcher)
+        built = build(config, out, cache=cache, watcher=watcher, workers=workers, ray=ray)
     if as_json:
         click.echo(as_document(built))
     else:

@@ -17,7 +17,7 @@ import onnx
 from edgewise import targets
 from edgewise.bundle.evidence import Evidence
 from edgewise.errors import EdgewiseError, InputError
-from edgewise.lab import jobs, machine
+from edgewise.lab import jobs
 from edgewise.lab.compress.enumerate import candidates
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Floor, Interval, margin_to_floor
@@ -159,7 +159,7 @@ def _side_by_side(
     jobs.side_by_side(
         one,
         trials,
-        at_once=machine.builders(shop.plan.model.size),
+        at_once=shop.at_once,
         stop=shop.stop,
         done=lambda trial: watcher.step(f"{trial.id}: {trial.reason or well}"),
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from edgewise.cache import Cache
 from edgewise.lab import attempt, conclude, prove
 from edgewise.lab.config import Config
+from edgewise.lab.engine import Engine
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
 from edgewise.lab.search import proxy
@@ -45,12 +46,14 @@ class Outcome:
     notes: tuple[str, ...]
 
 
-def run(config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = None) -> Outcome:
+def run(
+    config: Config, cache: Cache, scratch: Path, watcher: Watcher | None = None, engine: Engine | None = None
+) -> Outcome:
     """Do the main job, with `scratch` for files that nobody keeps. Raises InputError on bad input, and when the original cannot be run."""
     watcher = watcher or Silent()
     start = time.monotonic()
     plan = prepare(config)
-    shop = Workshop(plan, cache, scratch)
+    shop = Workshop(plan, cache, scratch, engine)
     source, notes = attempt.source_of(plan, shop)
     baseline = attempt.baseline_of(plan, shop)
     timed = attempt.tune(shop, baseline, watcher)
