@@ -20,7 +20,7 @@ from typing import Any
 from edgewise.bundle.canonical import digest_document
 from edgewise.errors import InputError
 
-__all__ = ["Cache", "default_folder", "staging_prefix"]
+__all__ = ["STAGING", "Cache", "default_folder", "staging_prefix"]
 
 STAGING = ".new-"
 PATIENCE_S = 2 * 24 * 3600  # no entry is longer in the making

@@ -86,9 +86,7 @@ class FleetSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MeasureSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[measure]`: threads (0: tuned here), interleaved rounds, seconds and memory allowed for one candidate, and
-    how many are built or judged at once (0: as this machine takes).
-    """
+    """`[measure]`: threads (0: tuned here), interleaved rounds, what one candidate may take, how many are made at once."""
 
     threads: int = 0
     rounds: int = 6

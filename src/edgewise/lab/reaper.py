@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-__all__ = ["clears", "cleared", "ended", "started"]
+__all__ = ["cleared", "clears", "ended", "started"]
 
 _pipe: int | None = None
 _owner = 0
@@ -44,7 +44,7 @@ def cleared(folder: Path) -> None:
 
 
 def _say(line: str) -> None:
-    global _pipe, _owner  # noqa: PLW0603 - one for the whole process, whoever starts workers in it
+    global _pipe, _owner
     if not hasattr(os, "killpg"):
         return
     with _lock:

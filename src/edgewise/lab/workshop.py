@@ -18,7 +18,7 @@ import numpy as np
 from edgewise import targets
 from edgewise.bundle.canonical import digest_document, digest_file
 from edgewise.bundle.store import artifact_of
-from edgewise.cache import Cache
+from edgewise.cache import STAGING, Cache
 from edgewise.lab import jobs, machine
 from edgewise.lab.bounded import Bounds
 from edgewise.lab.compress import layers
@@ -271,7 +271,7 @@ def _files(folder: Path) -> tuple[Path, ...]:
     """Return the finished files of a shared folder."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return tuple(
-        path for path in found if not any(part.startswith(".new-") for part in path.relative_to(folder).parts)
+        path for path in found if not any(part.startswith(STAGING) for part in path.relative_to(folder).parts)
     )
 
 

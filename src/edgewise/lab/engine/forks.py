@@ -17,17 +17,17 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import IO
 
-from edgewise.lab import jobs, reaper
+from edgewise.lab import reaper
 from edgewise.lab.bounded import Process
 from edgewise.lab.engine import fork_server
 
-__all__ = ["POSSIBLE", "Forks", "ServerLost"]
+__all__ = ["POSSIBLE", "Forks", "ServerLostError"]
 
 POSSIBLE = sys.platform == "linux"
 LOST = -1000  # no process ends with it
 
 
-class ServerLost(Exception):
+class ServerLostError(Exception):
     """The server is gone, so how a worker ended nobody knows."""
 
 
@@ -42,7 +42,7 @@ class _Forked:
 
     def poll(self) -> int | None:
         if self.code == LOST:
-            raise ServerLost
+            raise ServerLostError
         return self.code
 
     def wait(self, timeout: float | None = None) -> int:
@@ -61,22 +61,22 @@ class Forks:
         self._lock = Lock()
 
     def launch(self, module: str, folder: Path) -> Process:
-        """Start a worker. Raises ServerLost."""
+        """Start a worker. Raises ServerLostError."""
         worker = _Forked()
         with self._lock:
             server = self._server = self._server or self._started()
             assert server.stdin is not None
             if server.poll() is not None:
-                raise ServerLost
+                raise ServerLostError
             self._workers[str(folder)] = worker
             try:
                 server.stdin.write(json.dumps({"module": module, "folder": str(folder)}).encode() + b"\n")
                 server.stdin.flush()
             except OSError as error:
-                raise ServerLost from error
+                raise ServerLostError from error
         worker.begun.wait()
         if worker.pid == 0:
-            raise ServerLost
+            raise ServerLostError
         return worker
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from edgewise.lab import jobs, machine
 from edgewise.lab.bounded import Bounds
 from edgewise.lab.engine import Work
-from edgewise.lab.engine.forks import POSSIBLE, Forks, ServerLost
+from edgewise.lab.engine.forks import POSSIBLE, Forks, ServerLostError
 
 __all__ = ["Local"]
 
@@ -46,7 +46,7 @@ class Local:
             return run(jobs.fresh)
         try:
             return run(self._forks.launch)
-        except ServerLost:
+        except ServerLostError:
             return run(jobs.fresh)
 
     def close(self) -> None:
