@@ -11,6 +11,7 @@ start threads when they are imported, and know what to do when their process for
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -43,6 +44,7 @@ def _load() -> None:
         # Whoever needs a library that is missing, or broken, says so.
         with contextlib.suppress(Exception), contextlib.redirect_stdout(sys.stderr):
             importlib.import_module(name)
+    gc.freeze()  # what is loaded stays: a child that collected it would copy its pages
 
 
 def _serve() -> None:
