@@ -84,7 +84,7 @@ class World:
             splits=SimpleNamespace(sizes=lambda: {"search": SAMPLES, "test": 100 * SAMPLES}),
             targets=self.targets,
         )
-        self.stop = Event()
+        self.stop, self.at_once = Event(), 2
 
     def thing(self, name: str) -> Thing:
         """Return what a candidate would be."""

@@ -11,7 +11,7 @@ import pytest
 
 from edgewise.cache import Cache, default_folder
 from edgewise.errors import InputError
-from edgewise.lab import jobs
+from edgewise.lab import bounded, jobs
 from edgewise.lab.jobs import JobError
 
 WORKER = """\
@@ -166,7 +166,7 @@ def test_an_interrupt_stops_the_worker(run: Run, tmp_path: Path, monkeypatch: py
             time.sleep(0.01)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jobs, "_wait", interrupted)
+    monkeypatch.setattr(bounded, "attend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(CHILD.format(path=str(tmp_path / "pid")) + "time.sleep(60)")
     assert gone(tmp_path / "pid")

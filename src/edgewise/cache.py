@@ -7,8 +7,11 @@ into place, so an entry that exists is whole.
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,10 @@ from typing import Any
 from edgewise.bundle.canonical import digest_document
 from edgewise.errors import InputError
 
-__all__ = ["Cache", "default_folder"]
+__all__ = ["STAGING", "Cache", "default_folder", "staging_prefix"]
+
+STAGING = ".new-"
+PATIENCE_S = 2 * 24 * 3600  # no entry is longer in the making
 
 
 def default_folder() -> Path:
@@ -32,11 +38,16 @@ def default_folder() -> Path:
         raise InputError("no home folder for the cache: set EDGEWISE_CACHE to a folder") from error
 
 
+def staging_prefix() -> str:
+    """Return how the folders are called in which this process makes what is not finished: `.new-HOST-PID-`."""
+    return f"{STAGING}{_host()}-{os.getpid()}-"
+
+
 class Cache:
     """Entries under one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # tools work in other folders
 
     def entry(self, kind: str, key: Any) -> Path:
         """Return the folder of the entry for `key` (it may not exist yet)."""
@@ -56,12 +67,24 @@ class Cache:
         try:
             with self._writable():
                 entry.parent.mkdir(parents=True, exist_ok=True)
-                staging = Path(tempfile.mkdtemp(dir=entry.parent, prefix=".new-"))
+                staging = Path(tempfile.mkdtemp(dir=entry.parent, prefix=staging_prefix()))
                 yield staging
                 _place(staging, entry)
         finally:
             if staging:
                 shutil.rmtree(staging, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half made; what others are at work on stays."""
+        for pattern in (
+            f"*/{STAGING}*",
+            f"ranges/*/{STAGING}*",
+            f"ranges/*/*/{STAGING}*",
+            f"toolchains/*/{STAGING}*",
+        ):
+            for folder in self.folder.glob(pattern):
+                if _abandoned(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
@@ -78,3 +101,29 @@ def _place(staging: Path, entry: Path) -> None:
     except OSError:
         if not entry.is_dir():  # else another build was first, with the same content
             raise
+
+
+def _host() -> str:
+    return re.sub(r"\W", "_", platform.node())
+
+
+def _abandoned(folder: Path) -> bool:
+    """Tell whether the process that makes it is gone; of another machine's process its age must tell."""
+    try:
+        old = time.time() - folder.stat().st_mtime > PATIENCE_S
+    except OSError:  # moved into place just now
+        return False
+    host, _, pid = folder.name.removeprefix(STAGING).rpartition("-")[0].rpartition("-")
+    return old or (host == _host() and pid.isdecimal() and not _runs(int(pid)))
+
+
+def _runs(pid: int) -> bool:
+    if os.name == "nt":  # there, os.kill ends what it should only ask for
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -23,8 +23,9 @@ from edgewise.bundle.rounds import median_figure
 from edgewise.cache import Cache, default_folder
 from edgewise.errors import InputError, missing_extra
 from edgewise.lab import config as configuration
-from edgewise.lab import figures, machine, recorded
+from edgewise.lab import figures, machine, reaper, recorded
 from edgewise.lab.attempt import BASELINE
+from edgewise.lab.engine.choice import engine
 from edgewise.lab.model.load import OnnxModel
 from edgewise.lab.pack import pack
 from edgewise.lab.pipeline import Outcome, run
@@ -56,13 +57,18 @@ def build(
     cache: str | Path | None = None,
     watcher: Watcher | None = None,
     recipe: str | Path | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
 ) -> Build:
     """Build what `edgewise.toml` asks for into `out` (default: `edgewise-out` beside it).
 
     With `recipe`, the `recipe.json` of an earlier build or one row of its report, exactly that is built, and nothing
-    else is tried. Raises InputError on bad input or an output path that cannot be used; nothing is left behind then.
+    else is tried. `workers` candidates are built or judged at once, where it is given (0: as many as this machine
+    takes). `ray` is the address of a Ray cluster that builds and judges in place of this machine.
+    Raises InputError on bad input or an output path that cannot be used, and ToolchainError for a cluster that
+    cannot be used; nothing is left behind then.
     """
-    settings = configuration.load(config)
+    settings = configuration.load(config, workers=workers)
     again = recorded.read(Path(recipe)) if recipe else None
     target = Path(out) if out else settings.base / "edgewise-out"
     check_replaceable(target, marker=MARKER)
@@ -70,8 +76,11 @@ def build(
     kept = Path(cache) if cache else default_folder()
     # Matplotlib keeps its list of fonts in the user's home unless told another place before it is imported.
     os.environ.setdefault("MPLCONFIGDIR", str(kept.absolute() / "matplotlib"))
+    finished = Cache(kept)
+    finished.sweep()
     with _scratch() as scratch:
-        outcome = run(settings, Cache(kept), scratch, watcher, again)
+        with engine(settings.measure, ray) as chosen:
+            outcome = run(settings, finished, scratch, watcher, again, chosen)
         signer = signing.development_signer()
         result = _result(outcome, target, "development" if signer else "unsigned", again)
         made = recorded.document(outcome.plan, outcome.threads, outcome.shipped, outcome.tiers)
@@ -95,7 +104,9 @@ def _scratch() -> Iterator[Path]:
     """Yield a folder for files that nobody keeps; a full disk under it is the user's to free."""
     try:
         with tempfile.TemporaryDirectory(prefix="edgewise-") as name:
+            reaper.clears(Path(name))
             yield Path(name)
+        reaper.cleared(Path(name))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise

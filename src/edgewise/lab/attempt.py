@@ -15,7 +15,7 @@ import onnx
 
 from edgewise import targets
 from edgewise.errors import EdgewiseError, InputError
-from edgewise.lab import jobs, machine
+from edgewise.lab import jobs
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.interval import Floor, Interval, margin_to_floor
 from edgewise.lab.measure import rounds
@@ -33,7 +33,6 @@ from edgewise.targets.building import Original
 __all__ = [
     "BASELINE",
     "apply_floors",
-    "at_once",
     "baseline_of",
     "build_all",
     "judge_all",
@@ -157,15 +156,10 @@ def _side_by_side(
     jobs.side_by_side(
         one,
         trials,
-        at_once=at_once(shop),
+        at_once=shop.at_once,
         stop=shop.stop,
         done=lambda trial: watcher.step(f"{trial.id}: {trial.reason or well}"),
     )
-
-
-def at_once(shop: Workshop) -> int:
-    """Return how many builds or judgements run side by side."""
-    return machine.builders(shop.plan.model.size)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import msgspec
 from edgewise.bundle.manifest import Licence
 from edgewise.bundle.steps import Ctc, PostStep, PreStep, Tokenize
 from edgewise.errors import InputError
-from edgewise.lab import settings
+from edgewise.lab import machine, settings
 from edgewise.lab.choose.goals import Asked, Goals, goals_of
 from edgewise.lab.data import metrics
 from edgewise.lab.data.splits import LEAST
@@ -20,12 +20,14 @@ from edgewise.lab.fleet import tiers as fleet
 from edgewise.lab.fleet.tiers import GoalSection, Tier
 from edgewise.lab.train import section as training
 from edgewise.lab.train.section import TrainSection
+from edgewise.lab.units import parse_size
 from edgewise.machine import cores
 from edgewise.targets import names as target_names
 from edgewise.targets.status import status
 
 __all__ = ["TEMPLATE", "Config", "load"]
 
+LEAST_MEMORY = 200e6
 TEMPLATE = """\
 # What to build: see docs/configuration.md. Paths are relative to this file.
 [model]
@@ -89,11 +91,18 @@ class FleetSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MeasureSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[measure]`: threads (0: tuned here), interleaved rounds, seconds allowed for one candidate."""
+    """`[measure]`: threads (0: tuned here), interleaved rounds, what one candidate may take, how many are made at once."""
 
     threads: int = 0
     rounds: int = 6
     timeout_s: float = 900.0
+    memory_limit: str | None = None
+    workers: int = 0
+
+    @property
+    def memory(self) -> int:
+        """The bytes allowed for one candidate: half of this machine's memory, unless something else is asked for."""
+        return int(parse_size(self.memory_limit)) if self.memory_limit else machine.memory() // 2
 
 
 class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -136,14 +145,17 @@ class Config:
         return self.base / file
 
 
-def load(path: str | Path) -> Config:
-    """Read `edgewise.toml` and the fleet it names. Raises InputError naming file, key and line."""
+def load(path: str | Path, *, workers: int | None = None) -> Config:
+    """Read `edgewise.toml` and the fleet it names; `workers` overrides what it says. Raises InputError naming file, key and line."""
+    if workers is not None and workers < 0:
+        raise InputError(f"{workers} workers: give 0 (as this machine takes) or more")
     path = Path(path)
     path = path / "edgewise.toml" if path.is_dir() else path
     file = settings.read(path, ConfigFile)
     base = path.parent
     _check_files(path, file)
     _check_numbers(path, file)
+    _check_memory(path, file.measure.memory_limit)
     tiers, goals = _tiers(path, file)
     return Config(
         path=path,
@@ -151,7 +163,7 @@ def load(path: str | Path) -> Config:
         task=file.model.task,
         model=base / file.model.path,
         data=file.data,
-        measure=file.measure,
+        measure=file.measure if workers is None else msgspec.structs.replace(file.measure, workers=workers),
         train=file.train,
         tiers=tiers,
         goals=goals,
@@ -224,6 +236,7 @@ def _check_numbers(path: Path, file: ConfigFile) -> None:
         ),
         ("rounds", measure.rounds >= 1, "1 or more"),
         ("timeout_s", 0 < measure.timeout_s < math.inf, "a finite number above 0"),
+        ("workers", measure.workers >= 0, "0 (as this machine takes) or more"),
     ):
         if not right:
             raise InputError(
@@ -231,6 +244,17 @@ def _check_numbers(path: Path, file: ConfigFile) -> None:
             )
     for key, why in training.wrong(file.train) if file.train else ():
         raise InputError(f"{settings.where(path, key)}: {why}")
+
+
+def _check_memory(path: Path, limit: str | None) -> None:
+    try:
+        allowed = parse_size(limit) if limit is not None else math.inf
+    except InputError as error:
+        raise InputError(f"{settings.where(path, 'measure.memory_limit')}: {error}") from error
+    if allowed < LEAST_MEMORY:
+        raise InputError(
+            f"{settings.where(path, 'measure.memory_limit')}: {limit} must be 200 MB or more: Python and a runtime take as much"
+        )
 
 
 def _check_files(path: Path, file: ConfigFile) -> None:

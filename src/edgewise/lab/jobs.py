@@ -11,10 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -22,33 +20,49 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgewise.bundle.atomic import DISK_FULL, translated
-from edgewise.errors import EdgewiseError, InputError
+from edgewise.errors import InputError
+from edgewise.lab import bounded
+from edgewise.lab.bounded import Bounds, JobError, Process
 
-__all__ = ["JobError", "ending", "execute", "run", "serve", "side_by_side"]
+__all__ = ["JobError", "Launch", "converted", "ending", "execute", "fresh", "run", "serve", "side_by_side"]
 
 J = TypeVar("J")
 R = TypeVar("R")
 T = TypeVar("T")
 
-
-class JobError(EdgewiseError):
-    """A worker failed; the message is the reason that its row shows."""
+Launch = Callable[[str, Path], Process]
+"""Start `python -m module folder`, the leader of a group of its own; it prints to `out.txt` and `log.txt` there."""
 
 
 def run(
-    module: str, job: Any, result: type[R], *, timeout: float, scratch: Path, stop: Event | None = None
+    module: str,
+    job: Any,
+    result: type[R],
+    *,
+    timeout: float,
+    scratch: Path,
+    stop: Event | None = None,
+    memory: int | None = None,
+    launch: Launch | None = None,
 ) -> R:
     """Run `python -m module` on `job` and return its result.
 
     Raises JobError with a one-line reason when the worker raises, crashes, takes longer than `timeout` seconds or
-    `stop` is set, InputError when the reason is the user's input (their metric, their data), and the worker's
-    OSError when the disk is full: the next worker would fare no better.
+    more than `memory` bytes, or `stop` is set, InputError when the reason is the user's input (their metric, their
+    data), and the worker's OSError when the disk is full: the next worker would fare no better.
     """
     with translated(scratch):
         folder = Path(tempfile.mkdtemp(dir=scratch, prefix="job-"))
         (folder / "job.json").write_bytes(msgspec.json.encode(job))
-    code = execute([sys.executable, "-P", "-m", module, str(folder)], folder, timeout=timeout, stop=stop)
+    process = (launch or fresh)(module, folder)
+    with bounded.guarded(process):
+        code = bounded.attend(process, Bounds(timeout, memory), stop)
     return _result(folder, code, result)
+
+
+def fresh(module: str, folder: Path, environment: Mapping[str, str] | None = None) -> Process:
+    """Start a worker in a Python of its own."""
+    return _started([sys.executable, "-P", "-m", module, str(folder)], folder, environment)
 
 
 def execute(
@@ -64,8 +78,14 @@ def execute(
     Its environment is this process's where none is given. Raises JobError when it takes longer than `timeout`
     seconds or `stop` is set; it and whatever it started have ended then.
     """
+    process = _started(command, folder, environment)
+    with bounded.guarded(process):
+        return bounded.attend(process, Bounds(timeout), stop)
+
+
+def _started(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None) -> Process:
     with (folder / "out.txt").open("wb") as out, (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -73,11 +93,6 @@ def execute(
             env={**(os.environ if environment is None else environment), "PYTHONHASHSEED": "0"},
             start_new_session=True,
         )
-        try:
-            _wait(process, timeout, stop)
-        finally:
-            _kill(process)
-    return process.returncode
 
 
 def ending(code: int, folder: Path) -> str:
@@ -144,29 +159,15 @@ def _result(folder: Path, code: int, kind: type[R]) -> R:
         raise OSError(number, os.strerror(number))
     if "error" in document:
         raise JobError(document["error"])
+    return converted(document["result"], kind)
+
+
+def converted(result: Any, kind: type[R]) -> R:
+    """Return what a worker gave as what it should be. Raises JobError where it is not that."""
     try:
-        return msgspec.convert(document["result"], kind)
+        return msgspec.convert(result, kind)
     except msgspec.ValidationError as error:  # such as infinity, which JSON does not have
         raise JobError(f"its result cannot be used: {error}") from error
-
-
-def _wait(process: subprocess.Popen[bytes], timeout: float, stop: Event | None) -> None:
-    until = time.monotonic() + timeout
-    while process.poll() is None:
-        if time.monotonic() > until:
-            raise JobError(f"took longer than {timeout:g} s and was stopped")
-        if stop is not None and stop.is_set():
-            raise JobError("stopped, as another failed or the build was interrupted")
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(min(0.5, max(0.01, until - time.monotonic())))
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Stop the worker and whatever it started, which may outlive it and disturb what is timed next."""
-    with_group = getattr(os, "killpg", None)
-    with suppress(ProcessLookupError, PermissionError):  # all gone; macOS says it of a group of the dead
-        with_group(process.pid, signal.SIGKILL) if with_group else process.kill()
-    process.wait()
 
 
 def _disk_full(error: BaseException | None) -> int | None:

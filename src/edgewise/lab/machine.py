@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from edgewise.machine import cores, platform_name, processor
 
-__all__ = ["builders", "describe", "versions"]
+__all__ = ["builders", "describe", "memory", "versions"]
 
 TOOLCHAINS = (
     "edgewise",
@@ -31,6 +33,20 @@ def builders(model: int) -> int:
 
     memory = psutil.virtual_memory().available // (5 * 10**8 + 10 * model)
     return int(max(1, min(cores(), memory)))
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or the container's."""
+    import psutil
+
+    try:
+        limit = int(_CONTAINER.read_text())
+    except (OSError, ValueError):  # no container, or "max"
+        limit = sys.maxsize
+    return int(min(psutil.virtual_memory().total, limit))
+
+
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")  # cgroups, version 2
 
 
 def versions() -> dict[str, str]:

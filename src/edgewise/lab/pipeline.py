@@ -16,6 +16,7 @@ from pathlib import Path
 from edgewise.cache import Cache
 from edgewise.lab import attempt, conclude, prove, replay
 from edgewise.lab.config import Config
+from edgewise.lab.engine import Engine
 from edgewise.lab.plan import Plan, prepare
 from edgewise.lab.recorded import Recipe
 from edgewise.lab.result import CandidateRow, Cell, Claim, TierResult
@@ -61,6 +62,7 @@ def run(
     scratch: Path,
     watcher: Watcher | None = None,
     recipe: Recipe | None = None,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Do the main job, with `scratch` for files that nobody keeps; with a recipe, what that names is built instead of a search.
 
@@ -69,7 +71,7 @@ def run(
     watcher = watcher or Silent()
     start = time.monotonic()
     plan = prepare(config, cache)
-    shop = Workshop(plan, cache, scratch)
+    shop = Workshop(plan, cache, scratch, engine)
     source, notes = attempt.source_of(plan, shop)
     baseline = attempt.baseline_of(plan, shop)
     p50 = attempt.tune(shop, baseline, watcher)

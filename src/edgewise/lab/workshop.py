@@ -1,4 +1,7 @@
-"""Build, judge and time one candidate, each in a fresh process; what was built or judged is cached by content."""
+"""Build, judge and time one candidate, each in a process of its own; what was built or judged is cached by content.
+
+An engine runs builds and judgements, here or on a cluster; times are taken here, in a fresh process.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,16 @@ from edgewise import targets
 from edgewise.bundle.canonical import digest_document, digest_file
 from edgewise.bundle.evidence import Evidence
 from edgewise.bundle.store import artifact_of
-from edgewise.cache import Cache
+from edgewise.cache import STAGING, Cache
 from edgewise.lab import jobs, machine
+from edgewise.lab.bounded import Bounds
 from edgewise.lab.compress import layers
 from edgewise.lab.compress import worker as compressor
 from edgewise.lab.compress.layers import Ranking
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.data.samples import Sample
+from edgewise.lab.engine import Engine, Read, Work
+from edgewise.lab.engine.local import Local
 from edgewise.lab.measure import store
 from edgewise.lab.measure import worker as measurer
 from edgewise.lab.measure.worker import Measured
@@ -45,18 +51,26 @@ RANKED_ON = 8  # calibration samples: each layer is a session of its own
 
 
 class Workshop:
-    """Builds and judges candidates of one plan, each in a fresh process, through the cache.
+    """Builds and judges candidates of one plan, each in a process of its own, through the cache.
 
-    Building and judging may run side by side, until `stop` is set; whatever is timed runs alone.
+    Building and judging may run side by side, `at_once`, until `stop` is set; whatever is timed runs alone. Without
+    an engine everything starts afresh on this machine.
     """
 
-    def __init__(self, plan: Plan, cache: Cache, scratch: Path) -> None:
+    def __init__(self, plan: Plan, cache: Cache, scratch: Path, engine: Engine | None = None) -> None:
         self.plan = plan
         self.cache = cache
         self.scratch = scratch
         self.threads = plan.config.measure.threads or 1
         self.stop = Event()
+        self.bounds = Bounds(plan.config.measure.timeout_s, plan.config.measure.memory)
+        self.engine = engine or Local(plan.config.measure.workers, forked=False)
         self._stores: dict[str, tuple[Path, str]] = {}
+
+    @property
+    def at_once(self) -> int:
+        """How many candidates may be built or judged side by side."""
+        return self.engine.slots(self.plan.model.size)
 
     def store(self, name: str, samples: Sequence[Sample] | None = None) -> Path:
         """Return the samples of a split as workers read them."""
@@ -94,7 +108,15 @@ class Workshop:
                     folder=str(folder / "files"),
                     kept=str(kept),
                 )
-                done = self._run(compressor.__name__, job, compressor.Done)
+                done = self._engage(
+                    compressor.__name__,
+                    job,
+                    compressor.Done,
+                    source,
+                    self.store("calibration"),
+                    Read(kept, _files(kept)),
+                    writes=(folder, kept),
+                )
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))
         return Built(done.artifact, entry / "files", done.operators, done.seconds, cached)
 
@@ -148,7 +170,15 @@ class Workshop:
             shutil.rmtree(entry, ignore_errors=True)
             with self.cache.fill(entry) as folder:
                 scoring = self._scoring(folder, reference)
-                measured = self._measure(built, target, split, threads=1, scoring=scoring)
+                job = self._job(built, target, split, threads=1, scoring=scoring)
+                measured = self._engage(
+                    measurer.__name__,
+                    job,
+                    Measured,
+                    *self._asked(built, split, reference),
+                    writes=(folder,),
+                    tied=True,
+                )
                 (folder / "measured.json").write_bytes(msgspec.json.encode(measured))
             judged = _judged(entry)
         assert judged is not None
@@ -156,7 +186,20 @@ class Workshop:
 
     def time(self, built: Built, target: str, timed: int, threads: int | None = None) -> Measured:
         """Time an artifact once on the search split; never cached. Raises JobError with the reason."""
-        return self._measure(built, target, "search", threads=threads or self.threads, timed=timed)
+        job = self._job(built, target, "search", threads=threads or self.threads, timed=timed)
+        return self._alone(job)
+
+    def _alone(self, job: measurer.Job) -> Measured:
+        """Measure here, in a fresh process, with nothing beside it."""
+        return jobs.run(
+            measurer.__name__,
+            job,
+            Measured,
+            timeout=self.bounds.seconds,
+            memory=self.bounds.memory,
+            scratch=self.scratch,
+            stop=self.stop,
+        )
 
     def look(self, built: Built, target: str, split: str, *, reference: Judged, passes: int) -> Measured:
         """Time an artifact once over a split, and compare its answers; never cached. Raises JobError with the reason.
@@ -166,9 +209,8 @@ class Workshop:
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             scoring = self._scoring(Path(folder), reference)
             timed = LOOKED if self.times(target) else 0
-            return self._measure(
-                built, target, split, threads=self.threads, timed=timed, passes=passes, scoring=scoring
-            )
+            job = self._job(built, target, split, threads=self.threads, timed=timed, scoring=scoring)
+            return self._alone(msgspec.structs.replace(job, passes=passes))
 
     def times(self, target: str) -> bool:
         """Tell whether times say anything: not an emulator's, nor a browser's where no tier measured here has one."""
@@ -193,11 +235,13 @@ class Workshop:
                 job = layers.Job(
                     str(source), str(quantized.artifact.main), str(self.store("calibration")), RANKED_ON
                 )
-                found = self._run(layers.__name__, job, Ranking)
+                found = self._engage(
+                    layers.__name__, job, Ranking, source, quantized.artifact.main, self.store("calibration")
+                )
                 (folder / path.name).write_bytes(msgspec.json.encode(found))
         return msgspec.json.decode(path.read_bytes(), type=Ranking)
 
-    def _measure(
+    def _job(
         self,
         built: Built,
         target: str,
@@ -205,24 +249,44 @@ class Workshop:
         *,
         threads: int,
         timed: int = 0,
-        passes: int = 1,
         scoring: measurer.Scoring | None = None,
-    ) -> Measured:
-        job = measurer.Job(
+    ) -> measurer.Job:
+        return measurer.Job(
             artifact=str(built.main),
             target=target,
             outputs=self.plan.model.outputs,
             threads=threads,
             store=str(self.store(split)),
             timed=timed,
-            passes=passes,
             scoring=scoring,
         )
-        return self._run(measurer.__name__, job, Measured)
 
-    def _run(self, module: str, job: Any, result: type[R]) -> R:
-        timeout = self.plan.config.measure.timeout_s
-        return jobs.run(module, job, result, timeout=timeout, scratch=self.scratch, stop=self.stop)
+    def _engage(
+        self,
+        module: str,
+        job: Any,
+        result: type[R],
+        *reads: Path | Read,
+        writes: tuple[Path, ...] = (),
+        tied: bool = False,
+    ) -> R:
+        read = tuple(one if isinstance(one, Read) else Read(one) for one in reads)
+        work = Work(module, job, read, writes, tied)
+        return self.engine.run(work, result, self.bounds, self.scratch, self.stop)
+
+    def _asked(self, built: Built, split: str, reference: Judged | None) -> tuple[Path | Read, ...]:
+        """Return what a judgement reads: the artifact, the samples, the original's answers and the user's files."""
+        base = self.plan.config.base.absolute()
+        named = [Path(file) for file in self._own_files()]
+        beside = base.glob("*.py") if ".py:" in self.plan.metric_name else ()  # what a metric may import
+        below = dict.fromkeys((*(base / file for file in named if not file.is_absolute()), *beside))
+        return (
+            Read(built.folder, tuple(built.sources().values())),
+            self.store(split),
+            Read(base, tuple(below)),
+            *(file for file in named if file.is_absolute()),
+            *((reference.folder / "reference.npz",) if reference else ()),
+        )
 
     def _scoring(self, folder: Path, reference: Judged | None) -> measurer.Scoring:
         return measurer.Scoring(
@@ -238,15 +302,27 @@ class Workshop:
     def _metric_key(self) -> dict[str, Any]:
         """Whatever decides a score: the metric, the post-processing, and the files both read."""
         config = self.plan.config
-        files = [step.file for step in config.post if hasattr(step, "file")]
-        if ".py:" in self.plan.metric_name:
-            files.append(self.plan.metric_name.rpartition(":")[0])
         return {
             "name": self.plan.metric_name,
             "classes": self.plan.classes,
             "post": digest_document([msgspec.to_builtins(step) for step in config.post]),
-            "files": [digest_file(config.find(file)) for file in files],
+            "files": [digest_file(config.find(file)) for file in self._own_files()],
         }
+
+    def _own_files(self) -> list[str]:
+        """The user's files that post-processing and metric read."""
+        files = [step.file for step in self.plan.config.post if hasattr(step, "file")]
+        if ".py:" in self.plan.metric_name:
+            files.append(self.plan.metric_name.rpartition(":")[0])
+        return files
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    """Return the finished files of a shared folder."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return tuple(
+        path for path in found if not any(part.startswith(STAGING) for part in path.relative_to(folder).parts)
+    )
 
 
 def _built(entry: Path) -> compressor.Done | None:

@@ -115,7 +115,7 @@ class Ladder:
         yield from (found[0] for found in ranked if found)
         if len(self.standings) == 1 and ranked[0]:
             limit = self.standings[0].place(ranked[0][0]).times(ALONGSIDE)
-            others = ranked[0][1 : attempt.at_once(self.shop)]
+            others = ranked[0][1 : self.shop.at_once]
             yield from (trial for trial in others if self.standings[0].place(trial) < limit)
 
     def judge(self, trials: Sequence[Trial]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from edgewise.cache import staging_prefix
 from edgewise.errors import ToolchainError, missing_extra
 from edgewise.targets.building import Samples
 from edgewise.targets.litert import flatbuffer, sensitivity, session
@@ -154,7 +155,7 @@ def _ranges(source: Path, calibration: Samples, kept: Path) -> Any:
     if not path.exists():
         key, feeds = session.feeds(source, calibration)
         found.calibrate({key: feeds}, None)
-        with tempfile.TemporaryDirectory(dir=kept, prefix=".new-") as work:
+        with tempfile.TemporaryDirectory(dir=kept, prefix=staging_prefix()) as work:
             found.save_calibration_result(str(Path(work) / path.name))
             (Path(work) / path.name).replace(path)
     found.load_model_qsvs(str(path))

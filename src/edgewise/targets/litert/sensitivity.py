@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from edgewise.bundle.atomic import write_file
 from edgewise.bundle.golden import compare
+from edgewise.cache import staging_prefix
 from edgewise.targets.building import Samples
 from edgewise.targets.litert import flatbuffer, session
 
@@ -83,7 +84,7 @@ def _errors(
     reference = [whole.run(sample) for sample in samples]
     whole.close()
     found = []
-    with tempfile.TemporaryDirectory(dir=kept, prefix=".new-") as work:
+    with tempfile.TemporaryDirectory(dir=kept, prefix=staging_prefix()) as work:
         alone = Path(work) / "model.tflite"
         for layer in every:
             quantized(layer, alone)

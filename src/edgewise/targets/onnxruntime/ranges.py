@@ -17,6 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.cache import staging_prefix
+
 __all__ = ["find"]
 
 _ENTROPY_BINS = 256
@@ -41,7 +43,7 @@ def find(model: Path, calibration: Samples, method: Method, kept: Path, *, large
 
     path = kept / f"{method}.json"
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=kept, prefix=".new-") as work:
+        with tempfile.TemporaryDirectory(dir=kept, prefix=staging_prefix()) as work:
             found = _found(model, calibration, method, kept, Path(work), large)
             save_tensors_data(found, Path(work) / path.name)
             (Path(work) / path.name).replace(path)
