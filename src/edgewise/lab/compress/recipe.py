@@ -40,7 +40,7 @@ class Candidate(msgspec.Struct, frozen=True):
         """The method and the repairs as plain data."""
         recipe: dict[str, Any] = msgspec.to_builtins(self.method) | {"repairs": self.repairs}
         lists = {key: list(value) for key, value in recipe.items() if isinstance(value, tuple)}
-        return {key: value for key, value in (recipe | lists).items() if value != []}
+        return {key: value for key, value in (recipe | lists).items() if value not in ([], None)}
 
     @property
     def id(self) -> str:
@@ -63,4 +63,8 @@ def _word(key: str, value: object) -> str:
         return key.replace("_", "-") if value else ""
     if isinstance(value, list):
         return f"{key}-{len(value)}-{digest_document(value)[:6]}"
+    if isinstance(value, float):
+        return f"{key}-{value:g}"
+    if isinstance(value, int) and "_" in key:
+        return f"{key.replace('_', '-')}-{value}"
     return str(value)
