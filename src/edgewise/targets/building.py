@@ -1,6 +1,7 @@
 """What a target's `build.py` offers the lab: its methods as data, and the code that applies them.
 
     lab: Traits → methods() → one Candidate each → build(method, job) → files in job.folder → operators()
+                  variations(one that comes near), smaller() → more of them
 
 A method is either edgewise's own work on the ONNX graph, which `job.onnx` does and the target then converts,
 or the target's own quantizer. So there are methods + targets, never methods × targets.
@@ -8,7 +9,7 @@ or the target's own quantizer. So there are methods + targets, never methods × 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "Fp16",
     "Job",
     "Method",
+    "Nncf",
     "NncfPtq",
     "Operators",
     "Original",
@@ -78,12 +80,33 @@ class WeightInt8(Quantizer, frozen=True, tag="weight-int8"):
     precision: ClassVar[Precision] = "int8 weights"
 
 
-class NncfPtq(Quantizer, frozen=True, tag="nncf-ptq", kw_only=True):
-    """NNCF post-training quantization of the ONNX graph (min-max with fast bias correction)."""
+class Nncf(Quantizer, frozen=True, kw_only=True):
+    """Base of NNCF's post-training quantization, whatever graph it works on.
+
+    `full_bias_correction`: layer after layer on the samples, slower and mostly nearer. `smooth`: how much of the
+    outliers in activations moves into the weights of a transformer, 0 to 1; None leaves it to NNCF (0.95, and only
+    where `transformer` is set). Source: Xiao et al. 2023, SmoothQuant; https://arxiv.org/abs/2211.10438.
+    """
 
     precision: ClassVar[Precision] = "int8"
     preset: Literal["performance", "mixed"] = "performance"
     transformer: bool = False
+    full_bias_correction: bool = False
+    smooth: float | None = None
+
+    def variations(self, traits: Traits) -> Iterator[Nncf]:
+        """Yield what is worth a try around this one."""
+        replace = msgspec.structs.replace
+        yield replace(self, preset="performance" if self.preset == "mixed" else "mixed")
+        yield replace(self, full_bias_correction=not self.full_bias_correction)
+        if traits.transformer:
+            yield from (
+                replace(self, transformer=True, smooth=alpha) for alpha in (0.5, 0.75) if alpha != self.smooth
+            )
+
+
+class NncfPtq(Nncf, frozen=True, tag="nncf-ptq", kw_only=True):
+    """NNCF post-training quantization of the ONNX graph (min-max with bias correction)."""
 
 
 Weight = bool | None
@@ -147,6 +170,12 @@ class BuildModule(Protocol):
 
     A target whose toolchain pip cannot install beside the others also has `install()`, which makes it
     (edgewise.targets.toolchains): `edgewise targets --install NAME` calls it, a build never does.
+
+    Two more functions are optional. They yield methods as `methods` does, and cost nothing until one is built:
+
+    - `variations(method, traits)`: what to try around a method that is near the floor, or best so far (other ranges,
+      bias correction, presets); 5 at most, each with what `method` protects.
+    - `smaller(traits)`: what stores fewer than 8 bits, the most robust first.
     """
 
     FORMAT: Format
@@ -160,7 +189,7 @@ class BuildModule(Protocol):
         """
 
     def methods(self, traits: Traits) -> Iterable[Method]:
-        """Return what to try, in a fixed order, `Original()` first."""
+        """Return what to try first, in a fixed order, `Original()` first: each tool's default, and a few more."""
 
     def build(self, method: Method, job: Job) -> None:
         """Write the artifact's files into `job.folder`. The same job gives the same bytes."""

@@ -118,13 +118,7 @@ def _weight_int8(method: Method, model: onnx.ModelProto, _: Samples) -> onnx.Mod
 
 def _nncf_ptq(method: Method, model: onnx.ModelProto, calibration: Samples) -> onnx.ModelProto:
     assert isinstance(method, NncfPtq)
-    return to_int8(
-        prepared(model),
-        calibration,
-        preset=method.preset,
-        transformer=method.transformer,
-        protected=method.protected,
-    )
+    return to_int8(prepared(model), calibration, method)
 
 
 REPAIRS: dict[Repair, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"equalised": equalised}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 from numpy.typing import NDArray
 
 from edgewise.errors import missing_extra
+from edgewise.targets.building import Nncf
 from edgewise.targets.graph import nodes
+from edgewise.targets.nncf_options import nncf_options
 
 __all__ = ["to_int8"]
 
@@ -18,15 +20,12 @@ def to_int8(
     model: onnx.ModelProto,
     calibration: Sequence[Mapping[str, NDArray[Any]]],
     *,
-    preset: Literal["performance", "mixed"],
-    transformer: bool,
-    protected: Sequence[str] = (),
+    method: Nncf,
 ) -> onnx.ModelProto:
     """Return `model`, whose weights are in initializers, quantized on all calibration samples.
 
-    `performance` quantizes activations symmetrically, `mixed` asymmetrically; `transformer` keeps what
-    attention is sensitive to in float; operators that make a tensor in `protected` stay so, too. All else is the default of nncf.quantize, with one exception: before
-    depthwise convolutions it would give activations one scale per channel, which ONNX Runtime refuses to run.
+    All that `method` does not say is the default of nncf.quantize, with one exception: before depthwise
+    convolutions it would give activations one scale per channel, which ONNX Runtime refuses to run.
     """
     try:
         import nncf
@@ -36,13 +35,9 @@ def to_int8(
     quantized = nncf.quantize(
         model,
         nncf.Dataset(list(calibration)),
-        preset=nncf.QuantizationPreset(preset),
         subset_size=len(calibration),
-        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-        ignored_scope=_scope(model, protected),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            activations_quantization_params=QuantizationParameters(per_channel=False)
-        ),
+        ignored_scope=_scope(model, method.protected),
+        **nncf_options(method, activations_quantization_params=QuantizationParameters(per_channel=False)),
     )
     assert isinstance(quantized, onnx.ModelProto)
     _drop_unused(quantized.graph)

@@ -49,7 +49,7 @@ class Candidate(msgspec.Struct, frozen=True):
         lists = {key: list(value) for key, value in recipe.items() if isinstance(value, tuple)}
         if self.student is not None:
             recipe["student"] = msgspec.to_builtins(self.student)
-        return {key: value for key, value in (recipe | lists).items() if value != []}
+        return {key: value for key, value in (recipe | lists).items() if value not in ([], None)}
 
     @property
     def id(self) -> str:
@@ -74,4 +74,8 @@ def _word(key: str, value: object) -> str:
         return key.replace("_", "-") if value else ""
     if isinstance(value, list):
         return f"{key}-{len(value)}-{digest_document(value)[:6]}"
+    if isinstance(value, float):
+        return f"{key}-{value:g}"
+    if isinstance(value, int) and "_" in key:
+        return f"{key.replace('_', '-')}-{value}"
     return str(value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
+
+from msgspec.structs import replace
 
 from edgewise.targets.building import (
     Fp16,
@@ -14,44 +16,40 @@ from edgewise.targets.building import (
     NncfPtq,
     Operators,
     Original,
-    Precision,
-    Quantizer,
     Traits,
     WeightInt8,
     installed,
 )
+from edgewise.targets.onnxruntime.recipes import DynamicInt8, Fused, Int4Blocks, StaticInt8
 
 __all__ = [
     "FORMAT",
     "MAIN",
     "METHODS",
     "DynamicInt8",
+    "Fused",
+    "Int4Blocks",
     "StaticInt8",
     "build",
     "methods",
     "operators",
+    "smaller",
     "toolchain",
+    "variations",
 ]
-
-
-class DynamicInt8(Quantizer, frozen=True, tag="dynamic-int8"):
-    """ONNX Runtime dynamic quantization: int8 weights, activations quantized as they come."""
-
-    precision: ClassVar[Precision] = "int8"
-    per_channel: bool = False
-
-
-class StaticInt8(Quantizer, frozen=True, tag="static-int8", kw_only=True):
-    """ONNX Runtime static quantization in QDQ form, ranges from calibration data."""
-
-    precision: ClassVar[Precision] = "int8"
-    calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
-    per_channel: bool = True
-
 
 FORMAT: Literal["onnx"] = "onnx"
 MAIN = "model.onnx"
-METHODS: tuple[type[Method], ...] = (Original, Fp16, WeightInt8, DynamicInt8, StaticInt8, NncfPtq)
+METHODS: tuple[type[Method], ...] = (
+    Original,
+    Fp16,
+    WeightInt8,
+    DynamicInt8,
+    StaticInt8,
+    NncfPtq,
+    Fused,
+    Int4Blocks,
+)
 
 
 def toolchain() -> str:
@@ -70,25 +68,50 @@ def methods(traits: Traits) -> Iterator[Method]:
     """
     yield from (Original(), Fp16(), WeightInt8())
     yield from (DynamicInt8(), DynamicInt8(per_channel=True))
-    for per_channel in (False, True):
-        yield StaticInt8(calibration="minmax", per_channel=per_channel)
-        yield StaticInt8(calibration="percentile", per_channel=per_channel)
-        yield StaticInt8(calibration="entropy", per_channel=per_channel)
+    yield StaticInt8(per_channel=False)
     yield NncfPtq()
-    if traits.transformer:
-        yield NncfPtq(transformer=True)
-    yield NncfPtq(preset="mixed", transformer=traits.transformer)
+    yield NncfPtq(preset="mixed", transformer=True) if traits.transformer else StaticInt8()
+
+
+def variations(method: Method, traits: Traits) -> Iterator[Method]:
+    """Yield what is worth a try around a method that comes near; what `method` protects stays protected."""
+    match method:
+        case DynamicInt8():
+            yield replace(method, per_channel=not method.per_channel)
+            if traits.transformer:
+                yield replace(method, fused=not method.fused)
+        case StaticInt8():
+            if not method.per_channel:
+                yield replace(method, per_channel=True)
+            for ranges in ("mse", "percentile", "entropy", "minmax"):
+                if ranges != method.calibration:
+                    yield replace(method, calibration=ranges, per_channel=True)
+            yield replace(method, per_channel=True, bias_correction=not method.bias_correction)
+        case NncfPtq():
+            yield from method.variations(traits)
+        case Int4Blocks():
+            yield replace(method, rounding="k-quant")
+            yield replace(method, rounding="gptq")
+            yield replace(method, symmetric=not method.symmetric)
+
+
+def smaller(traits: Traits) -> Iterator[Method]:
+    """Yield what stores fewer than 8 bits, the most robust first."""
+    yield Int4Blocks(block=32)
+    yield Int4Blocks(block=128)
 
 
 def build(method: Method, job: Job) -> None:
     """Write `model.onnx` (and its weights beside it, above 2 GB)."""
-    from edgewise.targets.onnxruntime import quantize
+    from edgewise.targets.onnxruntime import fuse, int4, quantize
 
     destination = job.folder / MAIN
     match method:
+        case Fused():
+            fuse.fuse(job.prepared(), destination)
         case DynamicInt8():
             quantize.quantize_dynamic(
-                job.prepared(),
+                fuse.fuse(job.prepared(), job.work / "fused.onnx") if method.fused else job.prepared(),
                 destination,
                 job.work,
                 per_channel=method.per_channel,
@@ -102,9 +125,12 @@ def build(method: Method, job: Job) -> None:
                 job.calibration,
                 method=method.calibration,
                 per_channel=method.per_channel,
+                bias_correction=method.bias_correction,
                 protected=method.protected,
                 kept=job.kept,
             )
+        case Int4Blocks():
+            int4.compress(method, job, destination)
         case _:
             _move(job.onnx(method), job.folder)
 

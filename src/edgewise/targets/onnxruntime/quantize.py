@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgewise.errors import ToolchainError, missing_extra
 from edgewise.targets.building import Samples
 from edgewise.targets.graph import nodes
-from edgewise.targets.onnxruntime import ranges
+from edgewise.targets.onnxruntime import bias, ranges
 
 __all__ = ["quantize_dynamic", "quantize_static"]
 
@@ -53,6 +54,7 @@ def quantize_static(
     *,
     method: ranges.Method,
     per_channel: bool,
+    bias_correction: bool = False,
     protected: Sequence[str] = (),
     kept: Path | None = None,
 ) -> None:
@@ -60,13 +62,34 @@ def quantize_static(
 
     uint8 activations are what ONNX Runtime recommends on x86: its VNNI kernels multiply unsigned by signed.
     `protected` are outputs of operators that stay in float. `kept` is a folder where ranges stay for other builds from the same source and samples.
+    Raises ToolchainError where there is no bias to correct.
     """
-    quantization = _tools()
+    _tools()
     ready = _preprocessed(source, work / "static.onnx")
     found = ranges.find(ready, calibration, method, kept or work, large=_is_large(ready))
+    write = partial(
+        _quantize_static, method=method, found=found, per_channel=per_channel, protected=protected
+    )
+    if bias_correction:
+        ready, count = bias.corrected(ready, write, calibration, work)
+        if not count:
+            raise ToolchainError("bias correction: no quantized layer of this model has a bias to correct")
+    write(ready, destination)
+
+
+def _quantize_static(
+    source: Path,
+    destination: Path,
+    *,
+    method: ranges.Method,
+    found: Path,
+    per_channel: bool,
+    protected: Sequence[str],
+) -> None:
+    quantization = _tools()
     methods = quantization.CalibrationMethod
     quantization.quantize_static(
-        ready,
+        source,
         destination,
         calibration_cache_path=found,
         calibrate_method={"minmax": methods.MinMax, "percentile": methods.Percentile}.get(
@@ -75,8 +98,8 @@ def quantize_static(
         per_channel=per_channel,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
-        nodes_to_exclude=named(ready, protected),
-        use_external_data_format=_is_large(ready),
+        nodes_to_exclude=named(source, protected),
+        use_external_data_format=_is_large(source),
     )
 
 

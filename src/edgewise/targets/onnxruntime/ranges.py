@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.cache import staging_prefix
+from edgewise.targets.onnxruntime import cuts
 
 __all__ = ["find"]
 
@@ -29,7 +31,7 @@ the time its search takes grows with the square.
 """
 
 Samples = Sequence[Mapping[str, NDArray[Any]]]
-Method = Literal["minmax", "percentile", "entropy"]
+Method = Literal["minmax", "percentile", "entropy", "mse"]
 
 
 def find(model: Path, calibration: Samples, method: Method, kept: Path, *, large: bool = False) -> Path:
@@ -56,11 +58,24 @@ def _found(model: Path, calibration: Samples, method: Method, kept: Path, work: 
 
     if method == "minmax":
         return _collected(_calibrator(model, CalibrationMethod.MinMax, work, large), calibration)
-    kinds = {"percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
-    calibrator = _calibrator(model, kinds[method], work, large)
+    kinds = {"percentile": CalibrationMethod.Percentile}
+    bins = {"entropy": _ENTROPY_BINS, "mse": cuts.BINS}.get(method)
+    calibrator = _calibrator(model, kinds.get(method, CalibrationMethod.Entropy), work, large, bins)
     spans = load_tensors_data(find(model, calibration, "minmax", kept, large=large))
     calibrator.collector = _collector(calibrator, spans)
+    if method == "mse":
+        calibrator.collector.compute_collection_result = partial(_least_error, calibrator.collector)
     return _collected(calibrator, calibration)
+
+
+def _least_error(collector: Any) -> dict[str, Any]:
+    from onnxruntime.quantization.calibrate import TensorData
+
+    found = {}
+    for name, (counts, edges, low, high) in collector.histogram_dict.items():
+        lower, upper = cuts.best(counts, edges, float(low), float(high))
+        found[name] = TensorData(lowest=low.dtype.type(lower), highest=high.dtype.type(upper))
+    return found
 
 
 class _One:
@@ -74,8 +89,8 @@ class _One:
         return sample
 
 
-def _calibrator(model: Path, method: Any, work: Path, large: bool) -> Any:
-    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+def _calibrator(model: Path, method: Any, work: Path, large: bool, bins: int | None = None) -> Any:
+    from onnxruntime.quantization.calibrate import create_calibrator
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     # The operators that `quantize_static` quantizes unless told otherwise: all that it can.
@@ -87,7 +102,7 @@ def _calibrator(model: Path, method: Any, work: Path, large: bool) -> Any:
         augmented,
         method,
         use_external_data_format=large,
-        extra_options={"num_bins": _ENTROPY_BINS} if method is CalibrationMethod.Entropy else {},
+        extra_options={"num_bins": bins} if bins else {},
     )
 
 
@@ -100,7 +115,7 @@ def _collected(calibrator: Any, calibration: Samples) -> Any:
 def _collector(calibrator: Any, spans: Any) -> Any:
     """Return a collector of histograms as wide as the data: T is the largest magnitude of a tensor.
 
-    The percentile method counts magnitudes over [0, T]; entropy counts values over [-T, T].
+    The percentile method counts magnitudes over [0, T]; entropy and mse count values over [-T, T].
     """
     from onnxruntime.quantization.calibrate import HistogramCollector
 

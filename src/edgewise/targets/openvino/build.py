@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from msgspec.structs import replace
+
 from edgewise.targets.building import (
     Fp16,
     Job,
     Method,
+    Nncf,
     NncfPtq,
     Operators,
     Original,
     Precision,
-    Quantizer,
     Traits,
     WeightInt8,
     installed,
@@ -24,21 +26,20 @@ __all__ = [
     "FORMAT",
     "MAIN",
     "METHODS",
+    "OpenVinoInt4",
     "OpenVinoPtq",
     "OpenVinoWeights",
     "build",
     "methods",
     "operators",
+    "smaller",
     "toolchain",
+    "variations",
 ]
 
 
-class OpenVinoPtq(Quantizer, frozen=True, tag="openvino-ptq", kw_only=True):
+class OpenVinoPtq(Nncf, frozen=True, tag="openvino-ptq", kw_only=True):
     """NNCF post-training quantization of the OpenVINO graph."""
-
-    precision: ClassVar[Precision] = "int8"
-    preset: Literal["performance", "mixed"] = "performance"
-    transformer: bool = False
 
 
 class OpenVinoWeights(Method, frozen=True, tag="openvino-weights", kw_only=True):
@@ -48,9 +49,35 @@ class OpenVinoWeights(Method, frozen=True, tag="openvino-weights", kw_only=True)
     mode: Literal["int8-asymmetric", "int8-symmetric"] = "int8-asymmetric"
 
 
+class OpenVinoInt4(Method, frozen=True, tag="openvino-int4", kw_only=True):
+    """NNCF weight compression: MatMul weights in 4 bits, `group` inputs of a channel sharing a scale, the rest in int8.
+
+    `ratio`: the share of those weights that is stored in 4 bits, the least sensitive first. The last layer and the
+    tables stay in int8. What asks the calibration samples: `awq` scales channels by what passes through them,
+    `scale_estimation` finds the scales with the smallest error of the output, `gptq` makes up for each weight's error
+    by the next ones.
+    """
+
+    precision: ClassVar[Precision] = "int4 weights"
+    symmetric: bool = False
+    group: Literal[32, 64, 128] = 32
+    ratio: float = 1.0
+    awq: bool = False
+    scale_estimation: bool = False
+    gptq: bool = False
+
+
 FORMAT: Literal["openvino-ir"] = "openvino-ir"
 MAIN = "model.xml"
-METHODS: tuple[type[Method], ...] = (Original, Fp16, WeightInt8, NncfPtq, OpenVinoPtq, OpenVinoWeights)
+METHODS: tuple[type[Method], ...] = (
+    Original,
+    Fp16,
+    WeightInt8,
+    NncfPtq,
+    OpenVinoPtq,
+    OpenVinoWeights,
+    OpenVinoInt4,
+)
 
 
 def toolchain() -> str:
@@ -66,29 +93,45 @@ def methods(traits: Traits) -> Iterator[Method]:
     - nncf.compress_weights: `OpenVinoWeights()`
     """
     yield from (Original(), Fp16(), OpenVinoWeights(), OpenVinoPtq())
-    if traits.transformer:
-        yield OpenVinoPtq(transformer=True)
     yield OpenVinoPtq(preset="mixed", transformer=traits.transformer)
+
+
+def variations(method: Method, traits: Traits) -> Iterator[Method]:
+    """Yield what is worth a try around a method that comes near; what `method` protects stays protected."""
+    match method:
+        case Nncf():
+            yield from method.variations(traits)
+        case OpenVinoWeights():
+            yield OpenVinoWeights(
+                mode="int8-symmetric" if method.mode == "int8-asymmetric" else "int8-asymmetric"
+            )
+        case OpenVinoInt4():
+            yield replace(method, scale_estimation=True)
+            yield replace(method, awq=True, scale_estimation=True)
+            yield replace(method, gptq=True)
+            yield replace(method, ratio=0.8)
+
+
+def smaller(traits: Traits) -> Iterator[Method]:
+    """Yield what stores fewer than 8 bits, the most robust first."""
+    yield OpenVinoInt4(group=32)
+    yield OpenVinoInt4(group=128)
 
 
 def build(method: Method, job: Job) -> None:
     """Write `model.xml` and `model.bin`."""
-    from edgewise.targets.openvino import convert
+    from edgewise.targets.openvino import convert, int4
 
     match method:
         case Fp16():
             convert.convert(job.source, job.folder, half=True)
         case OpenVinoPtq():
-            convert.quantize(
-                job.source,
-                job.folder,
-                job.calibration,
-                preset=method.preset,
-                transformer=method.transformer,
-                protected=method.protected,
-            )
+            convert.quantize(job.source, job.folder, job.calibration, method)
         case OpenVinoWeights():
-            convert.compress_weights(job.source, job.folder, mode=method.mode)
+            mode = "int8_sym" if method.mode == "int8-symmetric" else "int8_asym"
+            convert.compress_weights(job.source, job.folder, mode)
+        case OpenVinoInt4():
+            int4.compress(job, method)
         case _:
             convert.convert(job.onnx(method), job.folder)
 

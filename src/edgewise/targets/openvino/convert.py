@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edgewise.errors import missing_extra
-from edgewise.targets.building import Samples
+from edgewise.targets.building import Nncf, Samples
+from edgewise.targets.nncf_options import nncf_options
 
 __all__ = ["compress_weights", "convert", "graphs", "quantize"]
 
@@ -21,30 +22,20 @@ def convert(source: Path, folder: Path, *, half: bool = False) -> None:
     _save(_read(source), folder, half=half)
 
 
-def quantize(
-    source: Path,
-    folder: Path,
-    calibration: Samples,
-    *,
-    preset: Literal["performance", "mixed"],
-    transformer: bool,
-    protected: Sequence[str] = (),
-) -> None:
+def quantize(source: Path, folder: Path, calibration: Samples, method: Nncf) -> None:
     """Write the ONNX file `source` as IR with int8 weights and activations (NNCF, all calibration samples).
 
-    `performance` quantizes activations symmetrically, `mixed` asymmetrically; `transformer` keeps what
-    attention is sensitive to in float; operators that make an ONNX tensor in `protected` stay so, too.
-    Source: nncf.quantize.
+    What `method` protects are ONNX tensors: the operators that make them stay in float. Source: nncf.quantize.
     """
     nncf = _nncf()
     model = _read(source)
+    protected = method.protected
     quantized = nncf.quantize(
         model,
         nncf.Dataset(list(calibration)),
-        preset=nncf.QuantizationPreset(preset),
         subset_size=len(calibration),
-        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         ignored_scope=nncf.IgnoredScope(names=_makers(model, protected)) if protected else None,
+        **nncf_options(method),
     )
     _save(quantized, folder)
 
@@ -60,17 +51,16 @@ def _makers(model: Any, protected: Sequence[str]) -> list[str]:
     return found
 
 
-def compress_weights(
-    source: Path, folder: Path, *, mode: Literal["int8-asymmetric", "int8-symmetric"]
-) -> None:
-    """Write the ONNX file `source` as IR with int8 weights, one scale per channel (nncf.compress_weights).
+def compress_weights(source: Path, folder: Path, mode: str, calibration: Samples = (), **options: Any) -> None:
+    """Write the ONNX file `source` as IR with weights in fewer bits (nncf.compress_weights).
 
-    Activations stay float in the file; OpenVINO may quantize them as it runs, in groups of 32 values.
+    `mode` and `options` are NNCF's; `calibration` is for the options that ask samples. Activations stay float in
+    the file; OpenVINO may quantize them as it runs, in groups of 32 values.
     """
     nncf = _nncf()
-    modes = nncf.CompressWeightsMode
-    chosen = modes.INT8_SYM if mode == "int8-symmetric" else modes.INT8_ASYM
-    _save(nncf.compress_weights(_read(source), mode=chosen), folder)
+    if calibration:
+        options |= {"dataset": nncf.Dataset(list(calibration)), "subset_size": len(calibration)}
+    _save(nncf.compress_weights(_read(source), mode=nncf.CompressWeightsMode(mode), **options), folder)
 
 
 def _openvino() -> Any:
