@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 import edgewise
 from edgewise.bundle.golden import compare
 from edgewise.lab.compress import apply, layers
-from edgewise.lab.compress.enumerate import first_rungs
+from edgewise.lab.compress.enumerate import first_rungs, variations
 from edgewise.lab.compress.equalise import equalised, spread
 from edgewise.lab.compress.layers import Layer, Ranking
 from edgewise.lab.compress.recipe import Candidate
@@ -22,6 +22,7 @@ from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import store
 from edgewise.lab.model import load
 from edgewise.lab.search import protect
+from edgewise.lab.search.fragile import fragile
 from edgewise.lab.search.screen import Screen, screen
 from edgewise.lab.trial import Trial
 from edgewise.targets.building import NncfPtq, Quantizer, WeightInt8
@@ -121,7 +122,7 @@ def test_the_screen_sees_attention_and_its_mask(tmp_path: Path) -> None:
     proto = model(
         nodes, [tensor("x", [2])], [tensor("logits", [2])], {"mask": np.array([0, -1e4], np.float32)}
     )
-    assert screen(load(save(proto, tmp_path / "m.onnx"))).masked
+    assert screen(load(save(proto, tmp_path / "m.onnx"))).fragile == ("logits",)
 
 
 def test_after_a_repair_every_quantizer_is_tried_again() -> None:
@@ -226,3 +227,42 @@ def test_where_half_of_the_layers_are_not_enough_the_search_ends() -> None:
     order = [Layer((str(index),), 1.0, 1) for index in range(32)]
     base = Trial(Candidate(StaticInt8(), "onnxruntime"), "base")
     assert len(list(protect.bisected(base, order, lambda candidate: Trial(candidate, "x"), 6))) == 1
+
+
+def masked() -> onnx.ModelProto:
+    """Scores of x @ w, a mask of −10,000 added where `mask` is 0, and a second sum that no mask reaches."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["mask", "axis"], ["wide"]),
+        helper.make_node("Sub", ["one", "wide"], ["hidden"]),
+        helper.make_node("Mul", ["hidden", "least"], ["added"]),
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("Add", ["scores", "added"], ["masked"]),
+        helper.make_node("Softmax", ["masked"], ["shares"]),
+        helper.make_node("Add", ["shares", "bias"], ["logits"]),
+    ]
+    weights = {
+        "axis": np.array([1], np.int64),
+        "one": np.float32(1),
+        "least": np.float32(-1e4),
+        "w": normal(1, 8, 8),
+        "bias": normal(2, 8),
+    }
+    inputs = [tensor("x", [1, 4, 8]), tensor("mask", [1, 8])]
+    return model(nodes, inputs, [tensor("logits", [1, 4, 8])], weights)
+
+
+def test_what_carries_a_mask_is_fragile_up_to_the_scores_it_is_added_to() -> None:
+    assert fragile(masked()) == ("added", "masked")
+
+
+def test_what_a_mask_passes_through_stays_in_float_when_a_quantizer_falls_short() -> None:
+    screened = Screen(fragile=("added", "masked"), transformer=True)
+    first = next(variations(Candidate(StaticInt8(), "onnxruntime"), screened))
+    assert first.method == StaticInt8(protected=("added", "masked"))
+
+
+@pytest.mark.parametrize(("outlying", "tried"), [(1.0, False), (100.0, True)])
+def test_outliers_are_smoothed_only_where_there_are_some(outlying: float, tried: bool) -> None:
+    candidate = Candidate(NncfPtq(transformer=True), "onnxruntime")
+    found = variations(candidate, Screen(outlying=outlying, transformer=True))
+    assert any(getattr(one.method, "smooth", None) is not None for one in found) is tried

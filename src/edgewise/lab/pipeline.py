@@ -30,6 +30,8 @@ from edgewise.lab.workshop import Workshop
 
 __all__ = ["Outcome", "run"]
 
+SCREENED = 8  # calibration samples
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -78,7 +80,8 @@ def run(
     reference = attempt.judge_baseline(shop, baseline)
     attempt.apply_floors(plan, [baseline], reference)
     looks = Looks.at(shop, baseline, p50)
-    ladder = Ladder(plan, shop, source, screen(plan.model), looks, reference, watcher)
+    screened = screen(plan.model, [sample.inputs for sample in plan.splits.calibration[:SCREENED]])
+    ladder = Ladder(plan, shop, source, screened, looks, reference, watcher)
     found = replay.build(ladder, baseline, recipe) if recipe else _searched(ladder, baseline)
     trials = {trial.id: trial for trial in ladder.trials}
     attempt.race(plan, shop, trials, p50, watcher)

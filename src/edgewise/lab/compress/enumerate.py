@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol
 
+import msgspec
 import onnx
 
 from edgewise import targets as door
 from edgewise.lab.compress.recipe import Candidate, Repair
-from edgewise.targets.building import BuildModule, Method, Traits
+from edgewise.targets.building import BuildModule, Method, Quantizer, Traits
 from edgewise.targets.graph import constants
 
 __all__ = ["first_rungs", "is_transformer", "variations"]
@@ -34,6 +35,14 @@ class Screened(Protocol):
     @property
     def repairs(self) -> tuple[Repair, ...]:
         """The repairs that are worth trying."""
+
+    @property
+    def smooths(self) -> bool:
+        """Whether there are outliers among activations."""
+
+    @property
+    def fragile(self) -> tuple[str, ...]:
+        """Results that eight bits break."""
 
 
 def first_rungs(
@@ -58,10 +67,17 @@ def first_rungs(
 
 
 def variations(candidate: Candidate, screened: Screened) -> Iterator[Candidate]:
-    """Yield what to try around a candidate that is fast or small, and falls short: other settings of its tool."""
+    """Yield what to try around a candidate that is fast or small, and falls short: other settings of its tool.
+
+    Settings against outliers are left out where there are none; operators that eight bits break stay in float.
+    """
     traits = Traits(transformer=screened.transformer)
-    for method in _optional(door.builder(candidate.target), "variations", candidate.method, traits):
-        yield Candidate(method, candidate.target, screened.repairs, candidate.student)
+    found = list(_optional(door.builder(candidate.target), "variations", candidate.method, traits))
+    if isinstance(candidate.method, Quantizer) and screened.fragile:
+        found.insert(0, msgspec.structs.replace(candidate.method, protected=screened.fragile))
+    for method in found:
+        if screened.smooths or getattr(method, "smooth", None) is None:
+            yield Candidate(method, candidate.target, screened.repairs, candidate.student)
 
 
 def _optional(module: BuildModule, name: str, *given: object) -> Iterable[Method]:

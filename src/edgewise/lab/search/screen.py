@@ -1,4 +1,7 @@
-"""A look at the graph before anything is tried: it decides which repairs are worth their time. No data is needed."""
+"""A look at the graph before anything is tried: it decides which repairs are worth their time.
+
+No labels are needed, and for all but outliers of activations no data.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ from onnx import numpy_helper
 
 from edgewise.lab.compress.enumerate import is_transformer
 from edgewise.lab.compress.equalise import spread
+from edgewise.lab.compress.outliers import outliers
 from edgewise.lab.compress.prepare import prepared
 from edgewise.lab.compress.recipe import Repair
 from edgewise.lab.model.base import Model
 from edgewise.lab.model.load import OnnxModel
+from edgewise.lab.search.fragile import fragile
+from edgewise.targets.building import Samples
 from edgewise.targets.graph import initializers
 
 __all__ = ["Screen", "screen"]
@@ -21,7 +27,9 @@ __all__ = ["Screen", "screen"]
 UNLIKE = (
     8.0  # times the median range: from here on, one scale for a tensor costs its other channels three bits
 )
-MASK = -1e4
+OUTLYING = (
+    20.0  # times the median channel: what few of a transformer's activations reach, and then lose the others
+)
 _WEIGHT = 256  # values from which a tensor says something of its distribution
 
 
@@ -30,19 +38,26 @@ class Screen:
     """What the graph tells of how it will take to few bits.
 
     `spread`: the widest channel over the median one, in the layer where that is worst of those that can be
-    equalised. `kurtosis`: of the weights with the longest tails (3 is normal). `masked`: it adds a mask of −10,000
+    equalised. `kurtosis`: of the weights with the longest tails (3 is normal). `outlying`: the widest channel that a
+    dense layer reads over the median one, on calibration samples. `fragile`: results that carry a mask of −10,000
     or less, which would take the whole range of its tensor. `transformer`: it has attention.
     """
 
     spread: float = 1.0
     kurtosis: float = 0.0
-    masked: bool = False
+    outlying: float = 1.0
+    fragile: tuple[str, ...] = ()
     transformer: bool = False
 
     @property
     def repairs(self) -> tuple[Repair, ...]:
         """The repairs that are worth trying, one by one."""
         return ("equalised",) if self.spread >= UNLIKE else ()
+
+    @property
+    def smooths(self) -> bool:
+        """Whether moving outliers of activations into weights (SmoothQuant) is worth a try."""
+        return self.outlying >= OUTLYING
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -55,15 +70,16 @@ class Screen:
         return ()
 
 
-def screen(model: Model) -> Screen:
-    """Look at a model; of what is no ONNX nothing is known."""
+def screen(model: Model, samples: Samples = ()) -> Screen:
+    """Look at a model, and at what its dense layers read of a few samples; of what is no ONNX nothing is known."""
     if not isinstance(model, OnnxModel):
         return Screen()
     ready = prepared(model.proto)
     return Screen(
         spread=spread(ready),
         kurtosis=max(map(_kurtosis, _weights(ready)), default=0.0),
-        masked=any(_is_mask(tensor) for tensor in initializers(ready.graph)),
+        outlying=max(outliers(model.proto, samples).values(), default=1.0),
+        fragile=fragile(ready),
         transformer=is_transformer(model.proto),
     )
 
@@ -83,11 +99,3 @@ def _kurtosis(tensor: onnx.TensorProto) -> float:
     centred = values - values.mean()
     variance = float((centred**2).mean())
     return float((centred**4).mean()) / variance**2 if variance else 0.0
-
-
-def _is_mask(tensor: onnx.TensorProto) -> bool:
-    """Tell whether a constant holds the number that attention adds where nobody may look."""
-    if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
-        return False
-    values = numpy_helper.to_array(tensor)
-    return bool(values.size and values.min() <= MASK)
