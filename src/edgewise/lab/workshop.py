@@ -79,7 +79,7 @@ class Workshop:
 
     def build(self, candidate: Candidate, source: Path) -> Built:
         """Build a candidate's artifact from the file `source`. Raises JobError with the reason."""
-        given = {
+        given: dict[str, Any] = {
             "source": digest_file(source),
             "calibration": self.store_digest("calibration"),
             "versions": machine.versions(),
@@ -108,6 +108,7 @@ class Workshop:
                     self.store("calibration"),
                     Read(kept, _files(kept)),
                     writes=(folder, kept),
+                    maker=(candidate.target, given["toolchain"]),
                 )
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))
         return Built(done.artifact, entry / "files", done.operators, done.seconds, cached)
@@ -219,9 +220,10 @@ class Workshop:
         *reads: Path | Read,
         writes: tuple[Path, ...] = (),
         tied: bool = False,
+        maker: tuple[str, str] | None = None,
     ) -> R:
         read = tuple(one if isinstance(one, Read) else Read(one) for one in reads)
-        work = Work(module, job, read, writes, tied)
+        work = Work(module, job, read, writes, tied, maker)
         return self.engine.run(work, result, self.bounds, self.scratch, self.stop)
 
     def _asked(self, built: Built, split: str, reference: Judged | None) -> tuple[Path | Read, ...]:
