@@ -81,11 +81,11 @@ def load(path, outputs, *, threads=0, settings=None):
 
 def install(site: Path) -> Path:
     """Write the package and its entry point into a folder for the path, and return that."""
-    (site / "unruly").mkdir(parents=True)
+    (site / "unruly_target").mkdir(parents=True)
     for name, code in (("__init__.py", ""), ("build.py", _BUILD), ("session.py", _SESSION)):
-        (site / "unruly" / name).write_text(code)
+        (site / "unruly_target" / name).write_text(code)
     info = site / "unruly-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: unruly\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[edgewise.targets]\nunruly = unruly\n")
+    (info / "entry_points.txt").write_text("[edgewise.targets]\nunruly = unruly_target\n")
     return site
