@@ -230,8 +230,7 @@ class Workshop:
         """Return what a judgement reads: the artifact, the samples, the original's answers and the user's files."""
         base = self.plan.config.base.absolute()
         named = [Path(file) for file in self._own_files()]
-        beside = base.glob("*.py") if ".py:" in self.plan.metric_name else ()  # what a metric may import
-        below = dict.fromkeys((*(base / file for file in named if not file.is_absolute()), *beside))
+        below = (base / file for file in named if not file.is_absolute())
         return (
             Read(built.folder, tuple(built.sources().values())),
             self.store(split),
