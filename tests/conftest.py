@@ -5,6 +5,7 @@ The lab is imported where a fixture needs it, so that a test of one small part s
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -114,6 +115,20 @@ def few(only: Callable[..., None]) -> None:
     from edgewise.targets.onnxruntime.build import DynamicInt8
 
     only(*(Candidate(method, "onnxruntime") for method in (Original(), DynamicInt8())))
+
+
+@pytest.fixture
+def unruly_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install a target whose builds and sessions go wrong, for this process and its workers; return where it is."""
+    import unruly
+    from edgewise import targets
+
+    site = unruly.install(tmp_path / "site")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    targets.names.cache_clear()
+    yield site
+    targets.names.cache_clear()
 
 
 @dataclass(frozen=True)

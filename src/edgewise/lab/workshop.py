@@ -87,7 +87,7 @@ class Workshop:
 
     def build(self, candidate: Candidate, source: Path) -> Built:
         """Build a candidate's artifact from the file `source`. Raises JobError with the reason."""
-        given = {
+        given: dict[str, Any] = {
             "source": digest_file(source),
             "calibration": self.store_digest("calibration"),
             "versions": machine.versions(),
@@ -116,6 +116,7 @@ class Workshop:
                     self.store("calibration"),
                     Read(kept, _files(kept)),
                     writes=(folder, kept),
+                    maker=(candidate.target, given["toolchain"]),
                 )
                 (folder / "built.json").write_bytes(msgspec.json.encode(done))
         return Built(done.artifact, entry / "files", done.operators, done.seconds, cached)
@@ -269,17 +270,17 @@ class Workshop:
         *reads: Path | Read,
         writes: tuple[Path, ...] = (),
         tied: bool = False,
+        maker: tuple[str, str] | None = None,
     ) -> R:
         read = tuple(one if isinstance(one, Read) else Read(one) for one in reads)
-        work = Work(module, job, read, writes, tied)
+        work = Work(module, job, read, writes, tied, maker)
         return self.engine.run(work, result, self.bounds, self.scratch, self.stop)
 
     def _asked(self, built: Built, split: str, reference: Judged | None) -> tuple[Path | Read, ...]:
         """Return what a judgement reads: the artifact, the samples, the original's answers and the user's files."""
         base = self.plan.config.base.absolute()
         named = [Path(file) for file in self._own_files()]
-        beside = base.glob("*.py") if ".py:" in self.plan.metric_name else ()  # what a metric may import
-        below = dict.fromkeys((*(base / file for file in named if not file.is_absolute()), *beside))
+        below = (base / file for file in named if not file.is_absolute())
         return (
             Read(built.folder, tuple(built.sources().values())),
             self.store(split),

@@ -39,7 +39,8 @@ class Work:
     """A job for `python -m module`, the files it reads, and the folders it writes into.
 
     The job names them by path: an engine without this machine's disk puts them elsewhere, and changes those paths.
-    `tied`: what it finds holds for this kind of processor only.
+    `tied`: what it finds holds for this kind of processor only. `maker`: a target and its toolchain here, where that
+    decides what is made.
     """
 
     module: str
@@ -47,6 +48,7 @@ class Work:
     reads: tuple[Read, ...]
     writes: tuple[Path, ...] = ()
     tied: bool = False
+    maker: tuple[str, str] | None = None
 
 
 class Engine(Protocol):

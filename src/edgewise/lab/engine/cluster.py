@@ -110,7 +110,7 @@ class Cluster:
             if chosen is None:
                 break
             try:
-                return self._asked(chosen, parcel, references, stop)
+                return _checked(chosen, parcel, self._asked(chosen, parcel, references, stop))
             except _LostError as error:
                 reasons.append(f"{chosen.name}: {error}")
                 chosen.lost = True
@@ -201,6 +201,17 @@ def _check(name: str, about: dict[str, str]) -> None:
                 f"node {name} of the Ray cluster has {key} {other}, and this machine has {mine}: "
                 "install the same on both"
             )
+
+
+def _checked(chosen: _Node, parcel: Parcel, answer: Answer) -> Answer:
+    """Return the answer of a node with this machine's toolchain. Raises ToolchainError for another."""
+    if answer.differs is not None:
+        target, mine = parcel.maker or ("", "")
+        raise ToolchainError(
+            f"node {chosen.name} of the Ray cluster makes {target} files with {answer.differs}, "
+            f"and this machine with {mine}: install the same on both"
+        )
+    return answer
 
 
 _OWN = ("processor", "cores")

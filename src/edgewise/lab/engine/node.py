@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from edgewise.errors import InputError
+from edgewise import targets
+from edgewise.errors import EdgewiseError, InputError
 from edgewise.lab import jobs, machine
 from edgewise.lab.engine.parcel import THREADS, Answer, Parcel, files_of, unpack
 
@@ -30,6 +31,8 @@ def perform(parcel: bytes, digests: tuple[str, ...], *contents: bytes) -> bytes:
 
 
 def _answer(parcel: Parcel, contents: dict[str, bytes], folder: Path) -> Answer:
+    if differs := _differs(parcel.maker):
+        return Answer(differs=differs)
     try:
         job, places = unpack(parcel, contents, folder)
         result: Any = jobs.run(
@@ -48,6 +51,18 @@ def _answer(parcel: Parcel, contents: dict[str, bytes], folder: Path) -> Answer:
         return Answer(reason=str(error))
     except OSError as error:  # a full disk, mostly: it is this node's, and another may have room
         return Answer(reason=f"{os.uname().nodename}: {error.strerror or error}")
+
+
+def _differs(maker: tuple[str, str] | None) -> str | None:
+    """Return the toolchain of a target here, where it is not the same."""
+    if maker is None:
+        return None
+    target, wanted = maker
+    try:
+        here = targets.builder(target).toolchain()
+    except EdgewiseError as error:
+        return str(error)
+    return here if here != wanted else None
 
 
 def _environment(parcel: Parcel) -> dict[str, str]:

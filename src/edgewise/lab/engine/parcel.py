@@ -40,15 +40,20 @@ class Parcel(msgspec.Struct, frozen=True):
     writes: tuple[int, ...]
     bounds: Bounds
     threads: dict[str, str]
+    maker: tuple[str, str] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of a parcel: a result and the files of each root written, or why there is none, in whose words."""
+    """What became of a parcel: a result and the files of each root written, or why there is none, in whose words.
+
+    `differs`: the node's toolchain, where it is not the one asked for.
+    """
 
     result: Any = None
     files: tuple[tuple[int, str, bytes], ...] = ()
     reason: str | None = None
     input_error: str | None = None
+    differs: str | None = None
 
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -73,6 +78,7 @@ def pack(work: Work, bounds: Bounds, digest: Callable[[Path], str]) -> Parcel:
         writes=tuple(roots.index(str(folder)) for folder in work.writes),
         bounds=bounds,
         threads={name: os.environ[name] for name in THREADS if name in os.environ},
+        maker=work.maker,
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from edgewise.errors import InputError, ToolchainError
 
@@ -44,7 +47,21 @@ def connect(address: str) -> None:
 
     with suppress(AttributeError):
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+    with _own_signals():
+        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this process does when it is asked to end: Ray would end it with a code of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _port(address: str) -> None:
