@@ -79,7 +79,10 @@ def run(
     attempt.race(plan, shop, trials, timed, watcher)
     rows = conclude.rows(plan, shop, trials)
     if recipe:
-        choices, able = replay.choices(plan, recipe, rows, trials), replay.own(recipe, rows, plan.model.runtime)
+        choices, able = (
+            replay.choices(plan, recipe, rows, trials),
+            replay.own(recipe, rows, plan.model.runtime),
+        )
     else:
         choices, able = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}, rows
     shipped = conclude.shipped(plan, able, trials, choices)

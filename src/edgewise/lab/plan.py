@@ -9,7 +9,7 @@ from edgewise.bundle.processing import preprocessor
 from edgewise.cache import Cache
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab.config import Config
-from edgewise.lab.data import metrics, samples, splits
+from edgewise.lab.data import calibration, metrics, samples, splits
 from edgewise.lab.data.metrics import Metric
 from edgewise.lab.data.samples import Dataset
 from edgewise.lab.data.splits import Splits
@@ -53,8 +53,11 @@ def prepare(config: Config, cache: Cache | None = None) -> Plan:
     sizes = {key: getattr(config.data, key) for key in splits.NAMES}
     parts = splits.split(dataset, sizes, config.data.seed)
     able, lacking = _targets(config, model)
+    doubts = calibration.notes(parts, model.inputs)
     made = (model.origin.note,) if isinstance(model, OnnxModel) and model.origin else ()
-    return Plan(config, model, metric, name, classes, parts, able, (*made, *notes, *parts.notes, *lacking))
+    return Plan(
+        config, model, metric, name, classes, parts, able, (*made, *notes, *parts.notes, *doubts, *lacking)
+    )
 
 
 def _dataset(config: Config, model: Model) -> Dataset:

@@ -118,7 +118,9 @@ def read(path: Path) -> Recipe:
     if {"target", "recipe"} <= content.keys():
         variants, source = (_converted(path, content, Variant),), None
     elif "candidates" in content:
-        raise InputError(f"{path} is a whole report: give recipe.json beside it, or one entry of its candidates")
+        raise InputError(
+            f"{path} is a whole report: give recipe.json beside it, or one entry of its candidates"
+        )
     else:
         _check_schema(path, content)
         whole = _converted(path, content, RecipeFile)
@@ -140,7 +142,9 @@ def _json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}. Give the recipe.json of a build") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no recipe but {type(content).__name__}: give the recipe.json of a build")
+        raise InputError(
+            f"{path} holds no recipe but {type(content).__name__}: give the recipe.json of a build"
+        )
     return content
 
 
@@ -149,7 +153,9 @@ def _check_schema(path: Path, content: dict[str, Any]) -> None:
     if not isinstance(found, str) or not re.fullmatch(r"\d+\.\d+", found):
         raise InputError(f"{path}: schema: it is {found!r}, and a recipe has one such as {SCHEMA!r}")
     if found.partition(".")[0] != SCHEMA.partition(".")[0]:
-        raise InputError(f"{path}: schema: this edgewise reads {SCHEMA}, the file has {found}: use a newer edgewise")
+        raise InputError(
+            f"{path}: schema: this edgewise reads {SCHEMA}, the file has {found}: use a newer edgewise"
+        )
 
 
 def _converted(path: Path, content: dict[str, Any], kind: type[K]) -> K:

@@ -48,13 +48,19 @@ def choices(
     plan: Plan, recipe: Recipe, rows: Sequence[CandidateRow], trials: Mapping[str, Trial]
 ) -> dict[str, Choice]:
     """Return what each tier gets: what the recipe says, else the usual choice among what was built."""
-    said = {tier: (_id(one, n, recipe), why) for n, one in enumerate(recipe.variants) for tier, why in one.tiers.items()}
+    said = {
+        tier: (_id(one, n, recipe), why)
+        for n, one in enumerate(recipe.variants)
+        for tier, why in one.tiers.items()
+    }
     ok = {row.id for row in rows if row.status == "ok"}
     found = {}
     for tier in plan.config.tiers:
         name, why = said.get(tier.name, (None, ""))
         if name in ok:
-            found[tier.name] = Choice(name, f"taken from {recipe.path.name}, {_CHOICE}{why.rpartition(_CHOICE)[2]}")
+            found[tier.name] = Choice(
+                name, f"taken from {recipe.path.name}, {_CHOICE}{why.rpartition(_CHOICE)[2]}"
+            )
             continue
         holds = {trial.id: trial.holds.get(tier.name, False) for trial in trials.values()}
         made = choice.choose(own(recipe, rows), holds, tier, plan.config.goals[tier.name])
@@ -91,7 +97,9 @@ def _compared(variant: Variant, trial: Trial, then: MadeFrom | None, other: Sequ
         return f"{trial.id}: built as {digest[:_SHORT]}; the recipe records no digest to compare"
     if digest == variant.artifact:
         return f"{trial.id}: the bytes equal the recorded {digest[:_SHORT]}"
-    said = f"{trial.id}: the bytes differ from the recorded {variant.artifact[:_SHORT]}: now {digest[:_SHORT]}"
+    said = (
+        f"{trial.id}: the bytes differ from the recorded {variant.artifact[:_SHORT]}: now {digest[:_SHORT]}"
+    )
     if then is None:
         return f"{said}; a single row does not say what it was made from"
     return said if other else f"{said}, though nothing that is recorded differs: please report it"

@@ -14,7 +14,7 @@ _PICKLE = (
 _TORCH = (
     "{path} is a pickle or TorchScript of PyTorch: opening one runs code, so edgewise never does. Where it was made, run:\n"
     '  torch.export.save(torch.export.export(model.eval(), (example,)), "{stem}.pt2")\n'
-    "and give the .pt2, or name a function that makes the module: path = \"file.py:function\""
+    'and give the .pt2, or name a function that makes the module: path = "file.py:function"'
 )
 _OTHER = "{path} is not ONNX, and edgewise starts from ONNX: convert it with its own framework first."
 _ADVICE = {

@@ -76,9 +76,11 @@ def _named(program: torch.export.ExportedProgram, names: Sequence[str] | None, w
     own = output_names(program)
     if names is None:
         return own
-    if isinstance(names, str) or len(names) != len(own) or len({*names, *input_names(program)}) != len(
-        own
-    ) + len(input_names(program)):
+    if (
+        isinstance(names, str)
+        or len(names) != len(own)
+        or len({*names, *input_names(program)}) != len(own) + len(input_names(program))
+    ):
         raise InputError(
             f"{who}: names {list(names)} do not fit: give {len(own)} different ones that no input has"
         )
@@ -94,7 +96,9 @@ def _check(program: torch.export.ExportedProgram, who: str) -> None:
         )
     for one in signature.input_specs:
         if one.kind is InputKind.USER_INPUT and not isinstance(one.arg, TensorArgument):
-            raise InputError(f"{who}: input {one.arg.name!r} is no tensor: make it part of the model, or a tensor")
+            raise InputError(
+                f"{who}: input {one.arg.name!r} is no tensor: make it part of the model, or a tensor"
+            )
     for node in program.graph.nodes:
         value = node.meta.get("val")
         if node.op == "placeholder" and getattr(value, "dtype", None) in _WIDE:

@@ -34,11 +34,61 @@ _NODES = (
     ast.expr_context,
 )
 _FUNCTIONS = frozenset(
-    "FloorDiv ModularIndexing Where PythonMod Mod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural "
-    "FloatPow FloatTrueDiv IntTrueDiv IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt "
-    "RoundDecimal ToFloat Identity Max Min Abs Eq Ne Gt Ge Lt Le And Or Not Pow sqrt floor ceiling "
-    "Symbol Integer Float Rational Add Mul Equality Unequality StrictLessThan StrictGreaterThan LessThan GreaterThan "
-    "max min abs".split()
+    [
+        "FloorDiv",
+        "ModularIndexing",
+        "Where",
+        "PythonMod",
+        "Mod",
+        "CleanDiv",
+        "CeilToInt",
+        "FloorToInt",
+        "CeilDiv",
+        "LShift",
+        "RShift",
+        "PowByNatural",
+        "FloatPow",
+        "FloatTrueDiv",
+        "IntTrueDiv",
+        "IsNonOverlappingAndDenseIndicator",
+        "TruncToFloat",
+        "TruncToInt",
+        "RoundToInt",
+        "RoundDecimal",
+        "ToFloat",
+        "Identity",
+        "Max",
+        "Min",
+        "Abs",
+        "Eq",
+        "Ne",
+        "Gt",
+        "Ge",
+        "Lt",
+        "Le",
+        "And",
+        "Or",
+        "Not",
+        "Pow",
+        "sqrt",
+        "floor",
+        "ceiling",
+        "Symbol",
+        "Integer",
+        "Float",
+        "Rational",
+        "Add",
+        "Mul",
+        "Equality",
+        "Unequality",
+        "StrictLessThan",
+        "StrictGreaterThan",
+        "LessThan",
+        "GreaterThan",
+        "max",
+        "min",
+        "abs",
+    ]
 )
 _TEXTS = frozenset(("Symbol", "Float"))  # take a text as what it is; others of sympy's would evaluate one
 _METHODS = frozenset(("size", "stride", "dim", "storage_offset"))
@@ -87,7 +137,11 @@ def _quoted(node: ast.AST) -> list[ast.expr]:
 def _plain(node: ast.AST, texts: set[int]) -> bool:
     match node:
         case ast.Constant(value=value):
-            return value is None or isinstance(value, int | float) or (isinstance(value, str) and id(node) in texts)
+            return (
+                value is None
+                or isinstance(value, int | float)
+                or (isinstance(value, str) and id(node) in texts)
+            )
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return not name.startswith("_")
         case ast.Call(func=ast.Name(id=name)):

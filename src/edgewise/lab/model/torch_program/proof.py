@@ -61,7 +61,9 @@ def _example(program: torch.export.ExportedProgram) -> Tensors:
     """Return the example inputs that the program keeps, or some of its shapes; constant floats become noise."""
     values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     fakes = [values[name] for name in program.graph_signature.user_inputs]
-    kept: list[Any] = torch.utils._pytree.tree_leaves(program.example_inputs) if program.example_inputs else []
+    kept: list[Any] = (
+        torch.utils._pytree.tree_leaves(program.example_inputs) if program.example_inputs else []
+    )
     if len(kept) != len(fakes):
         kept = [torch.zeros([_size(program, n) for n in fake.shape], dtype=fake.dtype) for fake in fakes]
     return dict(zip(input_names(program), map(_lively, kept), strict=True))
@@ -70,7 +72,9 @@ def _example(program: torch.export.ExportedProgram) -> Tensors:
 def _size(program: torch.export.ExportedProgram, length: Any) -> int:
     if isinstance(length, int):
         return length
-    return int(_evaluated(length.node.expr, {s: max(2, _low(program, s)) for s in length.node.expr.free_symbols}))
+    return int(
+        _evaluated(length.node.expr, {s: max(2, _low(program, s)) for s in length.node.expr.free_symbols})
+    )
 
 
 def _low(program: torch.export.ExportedProgram, symbol: Any) -> int:
@@ -139,9 +143,7 @@ def _answers(
     except Exception as error:
         raise InputError(f"{who}: the program does not run on its example inputs: {reason(error)}") from error
     leaves = torch.utils._pytree.tree_leaves(made)
-    return {
-        value.name: leaf.detach().numpy() for value, leaf in zip(proto.graph.output, leaves, strict=True)
-    }
+    return {value.name: leaf.detach().numpy() for value, leaf in zip(proto.graph.output, leaves, strict=True)}
 
 
 def _onnx(proto: onnx.ModelProto, requests: Sequence[Tensors], who: str) -> list[dict[str, NDArray[Any]]]:
@@ -150,4 +152,6 @@ def _onnx(proto: onnx.ModelProto, requests: Sequence[Tensors], who: str) -> list
         session = open_session(proto)
         return [run(session, {n: t.numpy() for n, t in request.items()}, names) for request in requests]
     except Exception as error:
-        raise ToolchainError(f"{who}: ONNX Runtime does not run what torch exported: {reason(error)}") from error
+        raise ToolchainError(
+            f"{who}: ONNX Runtime does not run what torch exported: {reason(error)}"
+        ) from error
