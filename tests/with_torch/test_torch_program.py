@@ -21,7 +21,7 @@ import edgewise
 import guarded
 from conftest import Command
 from edgewise.cache import Cache
-from edgewise.errors import EdgewiseError, InputError, ToolchainError
+from edgewise.errors import InputError, ToolchainError
 from edgewise.lab import config, jobs, plan
 from edgewise.lab.model import OnnxModel, export_torch, load, take
 from edgewise.lab.model.torch_program import archive
@@ -34,14 +34,14 @@ from edgewise.lab.model.torch_program.worker import Job, make
 BOTH = {0: "batch", 1: "length"}
 
 
-class Sum(nn.Module):
+class Sum(nn.Module):  # type: ignore[misc]
     """left and right (batch, 4) → their sum and difference."""
 
     def forward(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
         return {"sum": left + right, "difference": left - right}
 
 
-class Branching(nn.Module):
+class Branching(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         if x.sum() > 0:
             return x * 2
@@ -140,7 +140,7 @@ def test_a_function_that_returns_a_module_is_built(cnn_folder: Path, tmp_path: P
     assert result.name == "net"
     assert any("made from net.py:make" in note for note in result.notes)
     assert {row.status for row in result.candidates} == {"ok"}
-    assert result.row("original").figures["quality"].value or 0 > 0.8
+    assert (result.row("original").figures["quality"].value or 0) > 0.8
 
 
 @pytest.mark.slow
@@ -349,7 +349,7 @@ FUNCTIONS = {
     ),
     "another name": (
         f"{NET}\n\ndef make():\n    return Net(), {{'picture': torch.zeros(1, 1, 8, 8)}}\n",
-        ["Net fails on its example inputs", "picture"],
+        ["the example inputs name 'picture'", "Net takes image"],
     ),
     "another shape": (
         f"{NET}\n\ndef make():\n    return Net(), torch.zeros(1, 3, 8, 8)\n",
@@ -382,7 +382,7 @@ def test_an_axis_that_the_model_fixes_cannot_be_dynamic() -> None:
 
 
 def test_a_model_that_keeps_state_is_refused() -> None:
-    class Counter(nn.Module):
+    class Counter(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("count", torch.zeros(1))
@@ -464,7 +464,7 @@ def test_a_module_is_exported_without_dropout_and_left_in_the_mode_it_was_in(tmp
 
 
 def test_an_input_and_an_output_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    class Echo(nn.Module):
+    class Echo(nn.Module):  # type: ignore[misc]
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"x": x + 1}
 
@@ -496,11 +496,10 @@ def test_a_file_that_answers_otherwise_is_never_taken() -> None:
 
 
 def test_an_operator_that_onnx_does_not_have_is_a_fault_of_the_toolchain() -> None:
-    class Determinant(nn.Module):
+    class Eigenvalues(nn.Module):  # type: ignore[misc]
         def forward(self, x: Tensor) -> Tensor:
             return torch.linalg.eigvals(x).real
 
     with pytest.raises(ToolchainError, match="exporter refused the program") as raised:
-        convert(trace(Determinant(), torch.eye(3), who="Determinant"), "Determinant")
-    assert isinstance(raised.value, EdgewiseError)
-    assert "eigvals" in str(raised.value)
+        convert(trace(Eigenvalues(), torch.eye(3), who="Eigenvalues"), "Eigenvalues")
+    assert "linalg_eig" in str(raised.value)

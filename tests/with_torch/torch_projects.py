@@ -59,7 +59,7 @@ def make():
 '''
 
 
-class Words(nn.Module):
+class Words(nn.Module):  # type: ignore[misc]
     """ids and mask (batch, length) → logits (batch, 2): one layer of attention."""
 
     def __init__(self) -> None:

@@ -132,9 +132,8 @@ def _of_ids(
             f"the calibration samples' {name!r} holds {usual[0]:.0f} values, the search samples' {usual[1]:.0f} "
             "(medians): ranges of attention and sums will not fit"
         )
-    yield from _vocabulary(
-        name, *([set(np.unique(array).tolist()) for array in part] for part in (one, other)), chance / 2
-    )
+    mine, theirs = ([set(np.unique(array).tolist()) for array in part] for part in (one, other))
+    yield from _vocabulary(name, mine, theirs, chance / 2)
 
 
 def _vocabulary(
