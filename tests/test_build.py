@@ -66,6 +66,7 @@ def test_claims_are_made_on_the_test_split(built: Build) -> None:
 def test_bundle_and_report_lie_together(built: Build) -> None:
     assert {path.name for path in built.report.parent.iterdir()} == {
         "bundle",
+        "recipe.json",
         "report.html",
         "report.json",
         "report.md",

@@ -184,7 +184,15 @@ def test_a_pickle_is_answered_with_the_lines_that_export_it(tmp_path: Path, name
     assert 'export_sklearn(estimator, "model.onnx", features=X.shape[1])' in refusal(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "model.tflite", "model.ort"])
+@pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.ckpt"])
+def test_a_pickle_of_torch_is_answered_with_the_line_that_saves_a_program(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps([1]))
+    assert 'torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2")' in refusal(
+        tmp_path / name
+    )
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.tflite", "model.ort"])
 def test_another_format_is_answered_with_the_way_to_onnx(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"1234")
     assert "onnx" in refusal(tmp_path / name).lower()

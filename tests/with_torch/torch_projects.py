@@ -59,7 +59,7 @@ def make():
 '''
 
 
-class Words(nn.Module):
+class Words(nn.Module):  # type: ignore[misc]
     """ids and mask (batch, length) → logits (batch, 2): one layer of attention."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ def words_project(folder: Path) -> Path:
     return path
 
 
-SAMPLES = '''\
+SAMPLES = """\
 import numpy as np
 
 
@@ -156,4 +156,4 @@ def read():
         if index % 2:
             ids[0, random.integers(0, ids.shape[1])] = 5
         yield {"ids": ids, "mask": np.ones_like(ids)}, index % 2
-'''
+"""

@@ -10,7 +10,7 @@ from edgewise.cache import Cache
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab import settings
 from edgewise.lab.config import Config
-from edgewise.lab.data import metrics, samples, splits
+from edgewise.lab.data import calibration, metrics, samples, splits
 from edgewise.lab.data.metrics import Metric
 from edgewise.lab.data.samples import Dataset
 from edgewise.lab.data.splits import Splits
@@ -57,9 +57,10 @@ def prepare(config: Config, cache: Cache | None = None) -> Plan:
     sizes = {key: getattr(config.data, key) for key in splits.NAMES}
     parts = splits.split(dataset, sizes, config.data.seed)
     able, lacking = _targets(config, model)
+    doubts = calibration.notes(parts, model.inputs)
     made = (model.origin.note,) if isinstance(model, OnnxModel) and model.origin else ()
     training = _training(config, model, metric, classes, parts)
-    said = (*made, *notes, *parts.notes, *lacking, *(training.notes if training else ()))
+    said = (*made, *notes, *parts.notes, *doubts, *lacking, *(training.notes if training else ()))
     return Plan(config, model, metric, name, classes, parts, able, said, training)
 
 

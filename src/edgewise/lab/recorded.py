@@ -115,8 +115,10 @@ def document(plan: Plan, threads: int, shipped: tuple[Trial, ...], tiers: tuple[
 def read(path: Path) -> Recipe:
     """Read a recipe, or one row of a report. Raises InputError naming file and key."""
     content = _json(path)
+    variants: tuple[Variant, ...]
+    source: MadeFrom | None = None
     if {"target", "recipe"} <= content.keys():
-        variants, source = (_converted(path, content, Variant),), None
+        variants = (_converted(path, content, Variant),)
     elif "candidates" in content:
         raise InputError(
             f"{path} is a whole report: give recipe.json beside it, or one entry of its candidates"

@@ -13,11 +13,11 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export.pt2_archive import constants as names
 
 from edgewise.errors import InputError
 from edgewise.lab.model.torch_program.harmless import is_arithmetic, is_operator
@@ -27,6 +27,10 @@ __all__ = ["read"]
 _AGAIN = (
     "Save it again where it was made: torch.export.save(torch.export.export(model.eval(), inputs), {name!r})."
 )
+# Names in the archive, as torch/csrc/export/pt2_archive_constants.h has them.
+_VERSION, _MODELS, _CONSTANTS = "archive_version", "models/", "data/constants/"
+_COMPILED = ("data/aotinductor/", "data/executorch/")
+_OBJECTS = ("custom_obj_", "opaque_obj_")
 _LOOKED_UP = ("torch", "_operator", "math", "#")  # how a target begins that the loader looks up
 _TREES = frozenset(("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"))
 
@@ -36,9 +40,9 @@ def read(path: Path) -> torch.export.ExportedProgram:
     data = path.read_bytes()
     if why := _refusal(data):
         raise InputError(f"{path} {why}. {_AGAIN.format(name=path.name)}")
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # the loader itself asks for whole pickles
     try:
-        return torch.export.load(io.BytesIO(data))
+        with _tensors_only():
+            return torch.export.load(io.BytesIO(data))
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(
@@ -47,21 +51,30 @@ def read(path: Path) -> torch.export.ExportedProgram:
         ) from error
 
 
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Hold torch.load to tensors: the loader itself asks for whole pickles."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ.update({name: before} if before is not None else {})
+
+
 def _refusal(data: bytes) -> str | None:
     """Return what is wrong with the bytes of a file, None where it holds a program and nothing else."""
     if data[:4] != b"PK\x03\x04":
-        return (
-            f"is not a .pt2: it starts with {data[:8]!r} (it is empty or cut short)"
-            if len(data) < 8
-            else (f"is not a .pt2: it starts with {data[:8]!r}")
-        )
+        return f"is not a .pt2: it starts with {data[:8]!r}" if data else "is empty"
     try:
         outer = zipfile.ZipFile(io.BytesIO(data)).namelist()
         reader = torch._C.PyTorchFileReader(io.BytesIO(data))
         records = set(reader.get_all_records())
     except Exception:  # noqa: BLE001 - both raise nearly anything on a damaged file
         return "is a damaged .pt2: copy it again"
-    if "version" in outer or names.ARCHIVE_VERSION_PATH not in records:
+    if "version" in outer or _VERSION not in records:
         older = any(name.endswith(("data.pkl", "constants.pkl")) for name in (*records, *outer))
         what = (
             "a pickle or TorchScript, which run code when they are opened" if older else "of an older format"
@@ -71,11 +84,9 @@ def _refusal(data: bytes) -> str | None:
 
 
 def _unwanted(reader: Any, records: set[str]) -> str | None:
-    if compiled := [
-        name for name in records if name.startswith((names.AOTINDUCTOR_DIR, names.EXECUTORCH_DIR))
-    ]:
+    if compiled := [name for name in records if name.startswith(_COMPILED)]:
         return f"holds compiled code ({sorted(compiled)[0]}), and only a program is taken"
-    programs = sorted(name for name in records if name.startswith(names.MODELS_DIR))
+    programs = sorted(name for name in records if name.startswith(_MODELS))
     if len(programs) != 1:
         return f"holds {len(programs)} programs, and one is taken"
     try:
@@ -91,8 +102,7 @@ def _unwanted(reader: Any, records: set[str]) -> str | None:
 
 def _is_pickle(record: str) -> bool:
     """Tell whether torch would unpickle a record without bounds: objects, not tensors."""
-    custom = names.CUSTOM_OBJ_FILENAME_PREFIX, names.OPAQUE_OBJ_FILENAME_PREFIX
-    return record.startswith(names.CONSTANTS_DIR) and record.rpartition("/")[2].startswith(custom)
+    return record.startswith(_CONSTANTS) and record.rpartition("/")[2].startswith(_OBJECTS)
 
 
 def _code(value: Any, key: str) -> Iterator[str]:
@@ -118,9 +128,7 @@ def _text(value: str, key: str) -> Iterator[str]:
         yield f"the expression {value[:60]!r}"
     elif key in ("in_spec", "out_spec") and (other := _other_tree(json.loads(value))):
         yield f"a container of type {other!r}"
-    elif key == "path_name" and value.startswith(
-        (names.CUSTOM_OBJ_FILENAME_PREFIX, names.OPAQUE_OBJ_FILENAME_PREFIX)
-    ):
+    elif key == "path_name" and value.startswith(_OBJECTS):
         yield f"a pickled object ({value[:60]})"
 
 

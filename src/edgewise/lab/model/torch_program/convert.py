@@ -42,11 +42,15 @@ def convert(traced: Traced, who: str, names: Sequence[str] | None = None) -> onn
             logging.disable(logging.WARNING)
             made = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=OPSET)
         proto: onnx.ModelProto = made.model_proto
+        changed = (
+            made.exported_program.graph_signature
+        )  # only after functionalisation it names what is written to
     except Exception as error:
         said = " ".join(str(error.__cause__ or error).split())[:300]
         raise ToolchainError(f"{who}: torch's ONNX exporter refused the program: {said}") from error
     finally:
         logging.disable(logging.NOTSET)
+    _check_stateless(changed, who)
     _rename(proto, dict(zip((value.name for value in proto.graph.input), inputs, strict=True)))
     _rename(proto, dict(zip((value.name for value in proto.graph.output), outputs, strict=True)))
     _name_sizes(proto, traced.axes)
@@ -88,13 +92,7 @@ def _named(program: torch.export.ExportedProgram, names: Sequence[str] | None, w
 
 
 def _check(program: torch.export.ExportedProgram, who: str) -> None:
-    signature = program.graph_signature
-    if changed := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
-        raise InputError(
-            f"{who}: the model changes its {changed[0]!r} while it runs, and a bundle keeps no state between "
-            "requests: return it as an output and take it as an input"
-        )
-    for one in signature.input_specs:
+    for one in program.graph_signature.input_specs:
         if one.kind is InputKind.USER_INPUT and not isinstance(one.arg, TensorArgument):
             raise InputError(
                 f"{who}: input {one.arg.name!r} is no tensor: make it part of the model, or a tensor"
@@ -103,6 +101,14 @@ def _check(program: torch.export.ExportedProgram, who: str) -> None:
         value = node.meta.get("val")
         if node.op == "placeholder" and getattr(value, "dtype", None) in _WIDE:
             raise InputError(f"{who}: {node.name!r} holds {value.dtype}: export the model as model.float()")
+
+
+def _check_stateless(signature: Any, who: str) -> None:
+    if changed := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
+        raise InputError(
+            f"{who}: the model changes its {changed[0]!r} while it runs, and a bundle keeps no state between "
+            "requests: return it as an output and take it as an input"
+        )
 
 
 def _rename(proto: onnx.ModelProto, names: Mapping[str, str]) -> None:

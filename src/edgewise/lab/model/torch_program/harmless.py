@@ -135,21 +135,20 @@ def _quoted(node: ast.AST) -> list[ast.expr]:
 
 
 def _plain(node: ast.AST, texts: set[int]) -> bool:
+    """Tell whether one part is harmless, its own parts aside."""
     match node:
+        case ast.Constant(value=str()):
+            return id(node) in texts
         case ast.Constant(value=value):
-            return (
-                value is None
-                or isinstance(value, int | float)
-                or (isinstance(value, str) and id(node) in texts)
-            )
+            return value is None or isinstance(value, int | float)
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return not name.startswith("_")
         case ast.Call(func=ast.Name(id=name)):
             return name in _FUNCTIONS
-        case ast.keyword(arg=name, value=ast.Constant()):
-            return name is not None
-        case ast.Call(func=ast.Attribute(attr=name), args=[], keywords=[]):
-            return name in _METHODS
-        case ast.Call():
-            return False
-    return True
+        case ast.Call(func=function, args=args, keywords=keywords):
+            return (
+                isinstance(function, ast.Attribute) and function.attr in _METHODS and not (args or keywords)
+            )
+    return not isinstance(node, ast.keyword) or (
+        node.arg is not None and isinstance(node.value, ast.Constant)
+    )

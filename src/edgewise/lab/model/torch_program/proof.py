@@ -103,8 +103,9 @@ def _resized(program: torch.export.ExportedProgram, example: Tensors) -> list[Te
     for step in (3, 1, -1):
         sizes = {symbol: _within(program, symbol, size + step) for symbol, size in known.items()}
         if known and sizes != known:
-            found.append({name: _tiled(example[name], fake.shape, sizes) for name, fake in fakes.items()})
-    return [other for other in found if all(tensor is not None for tensor in other.values())]  # type: ignore[misc]
+            other = {name: _tiled(example[name], fake.shape, sizes) for name, fake in fakes.items()}
+            found.append({name: tensor for name, tensor in other.items() if tensor is not None})
+    return [other for other in found if len(other) == len(example)]
 
 
 def _within(program: torch.export.ExportedProgram, symbol: Any, size: int) -> int:

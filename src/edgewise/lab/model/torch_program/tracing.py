@@ -7,6 +7,7 @@ Source: https://docs.pytorch.org/docs/stable/export.html
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def trace(module: Any, example: Any, dynamic: Any = None, *, who: str) -> Traced
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"{who}: the model is {type(module).__name__}, and a torch.nn.Module is expected")
     args, kwargs = _arguments(example, who)
+    _check_names(module, kwargs, who)
     named: dict[str, Any] = {}
     shapes = _shapes(dynamic, named)
     args, kwargs = _doubled(args, kwargs, dynamic)
@@ -60,6 +62,17 @@ def _arguments(example: Any, who: str) -> tuple[tuple[torch.Tensor, ...], dict[s
             "a tuple of tensors or one tensor"
         )
     return tuple(args), dict(kwargs)
+
+
+def _check_names(module: torch.nn.Module, kwargs: Mapping[str, Any], who: str) -> None:
+    takes = inspect.signature(module.forward).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        return
+    if unknown := [name for name in kwargs if name not in takes]:
+        raise InputError(
+            f"{who}: the example inputs name {unknown[0]!r}, and forward of {type(module).__name__} takes "
+            f"{', '.join(takes)}"
+        )
 
 
 def _shapes(dynamic: Any, named: dict[str, Any]) -> Any:
@@ -134,8 +147,6 @@ def _explained(module: torch.nn.Module, error: Exception, who: str) -> str:
 
 def _where(module: torch.nn.Module, error: BaseException) -> str:
     """Return the last line of the user's own file that was being followed."""
-    import inspect
-
     try:
         own = inspect.getsourcefile(type(module))
     except TypeError:
