@@ -98,11 +98,12 @@ class Nncf(Quantizer, frozen=True, kw_only=True):
         """Yield what is worth a try around this one."""
         replace = msgspec.structs.replace
         yield replace(self, preset="performance" if self.preset == "mixed" else "mixed")
-        yield replace(self, full_bias_correction=not self.full_bias_correction)
         if traits.transformer:
             yield from (
                 replace(self, transformer=True, smooth=alpha) for alpha in (0.5, 0.75) if alpha != self.smooth
             )
+        else:  # NNCF's slow way writes two nodes of one name into the ONNX graph of a transformer
+            yield replace(self, full_bias_correction=not self.full_bias_correction)
 
 
 class NncfPtq(Nncf, frozen=True, tag="nncf-ptq", kw_only=True):

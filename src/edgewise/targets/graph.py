@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -26,6 +27,7 @@ __all__ = [
     "nodes",
     "spec",
     "tensors",
+    "write",
 ]
 
 PROTOBUF_LIMIT = 2_000_000_000
@@ -91,6 +93,13 @@ def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
+
+
+def write(model: onnx.ModelProto, path: Path) -> None:
+    """Write the model to `path`; weights beyond protobuf's 2 GB go to `<name>.data` beside it."""
+    large = int(model.ByteSize()) > PROTOBUF_LIMIT
+    location = f"{path.name}.data" if large else None
+    onnx.save(model, str(path), save_as_external_data=large, location=location)
 
 
 def dtype_name(element: int) -> str:

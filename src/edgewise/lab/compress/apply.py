@@ -20,6 +20,7 @@ from edgewise import targets
 from edgewise.bundle.manifest import Artifact
 from edgewise.bundle.store import artifact_of
 from edgewise.errors import EdgewiseError, InputError, ToolchainError
+from edgewise.lab.compress.already import refuse
 from edgewise.lab.compress.equalise import equalised
 from edgewise.lab.compress.fp16 import to_fp16
 from edgewise.lab.compress.nncf_ptq import to_int8
@@ -47,14 +48,15 @@ def build(
     """Apply the candidate's method to the ONNX file `source` (or one of the target's own format) and write the artifact into the empty `folder`.
 
     `kept` is a folder shared with other builds from the same source and samples. The same source, samples and
-    library versions give the same bytes. Raises ToolchainError with the tool's own reason when it cannot be done,
-    InputError for a method that the target does not have.
+    library versions give the same bytes. Raises ToolchainError with the tool's own reason when it cannot be done, or
+    where the source is quantized already; InputError for a method that the target does not have.
     """
     started = time.perf_counter()
     module = targets.builder(candidate.target)
     if type(candidate.method) not in module.METHODS:
         raise InputError(f"{candidate.id}: {candidate.target} has no such method")
     source, folder = source.absolute(), folder.absolute()  # the tools work in another folder
+    refuse(candidate.method, source)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work") as name, quiet(Path(name)):
         work = Path(name)
         try:

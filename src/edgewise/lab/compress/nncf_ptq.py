@@ -19,7 +19,6 @@ __all__ = ["to_int8"]
 def to_int8(
     model: onnx.ModelProto,
     calibration: Sequence[Mapping[str, NDArray[Any]]],
-    *,
     method: Nncf,
 ) -> onnx.ModelProto:
     """Return `model`, whose weights are in initializers, quantized on all calibration samples.

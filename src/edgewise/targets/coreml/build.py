@@ -28,7 +28,9 @@ __all__ = [
     "build",
     "methods",
     "operators",
+    "smaller",
     "toolchain",
+    "variations",
 ]
 
 
@@ -70,14 +72,29 @@ def methods(traits: Traits) -> Iterator[Method]:
 
     - coremltools.convert, which computes in float16 unless told otherwise: `Fp16()`
     - coremltools.optimize.coreml.linear_quantize_weights: `CoreMlInt8()`
-    - coremltools.optimize.coreml.palettize_weights, which wants to be told how many bits: `CoreMlPalette()`
     - nncf.quantize on ONNX, whose integers the package keeps: `NncfPtq()`; told that the model is a transformer,
       its default is the preset "mixed"
     """
-    yield from (Original(), Fp16(), CoreMlInt8(), CoreMlInt4(), CoreMlPalette(), CoreMlPalette(group=16))
-    yield NncfPtq()
+    yield from (Original(), Fp16(), CoreMlInt8(), NncfPtq())
     if traits.transformer:
         yield NncfPtq(preset="mixed", transformer=True)
+
+
+def variations(method: Method, traits: Traits) -> Iterator[Method]:
+    """Yield what is worth a try around a method that comes near; what `method` protects stays protected."""
+    match method:
+        case NncfPtq():
+            yield from method.variations(traits)
+        case CoreMlInt4():
+            yield from (CoreMlInt4(block=block) for block in (16, 64) if block != method.block)
+
+
+def smaller(traits: Traits) -> Iterator[Method]:
+    """Yield what stores fewer than 8 bits, the most robust first.
+
+    coremltools.optimize.coreml.palettize_weights wants to be told how many bits; its default else is the last.
+    """
+    yield from (CoreMlInt4(), CoreMlPalette(group=16), CoreMlPalette())
 
 
 def build(method: Method, job: Job) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from msgspec.structs import replace
+
 from edgewise.targets.building import (
     Job,
     Method,
@@ -37,7 +39,9 @@ __all__ = [
     "install",
     "methods",
     "operators",
+    "smaller",
     "toolchain",
+    "variations",
 ]
 
 Scope = Literal["all", "layers"]
@@ -125,13 +129,26 @@ def methods(traits: Traits) -> Iterator[Method]:
 
     A transformer's masks and normalisation leave no room in 8 or 16 bits, so its layers alone are quantized.
     """
-    yield from (Original(), LiteRtFp16())
-    for sparing in (False, True):
-        yield from (LiteRtWeights(sparing=sparing), LiteRtDynamic(sparing=sparing))
-    yield from (LiteRtInt4(block=0), LiteRtInt4(block=32))
-    yield from (LiteRtStatic(scope="layers"), LiteRtStatic16(scope="layers"))
+    yield from (Original(), LiteRtFp16(), LiteRtWeights(), LiteRtDynamic())
+    yield LiteRtStatic(scope="layers")
     if not traits.transformer:
-        yield from (LiteRtStatic(scope="all"), LiteRtStatic16(scope="all"))
+        yield LiteRtStatic(scope="all")
+
+
+def variations(method: Method, traits: Traits) -> Iterator[Method]:
+    """Yield what is worth a try around a method that comes near: sparing layers, and activations in 16 bits."""
+    match method:
+        case LiteRtWeights() | LiteRtDynamic():
+            yield replace(method, sparing=not method.sparing)
+        case LiteRtStatic():
+            yield LiteRtStatic16(scope=method.scope)
+            if not traits.transformer:
+                yield replace(method, scope="all" if method.scope == "layers" else "layers")
+
+
+def smaller(traits: Traits) -> Iterator[Method]:
+    """Yield what stores fewer than 8 bits, the most robust first."""
+    yield from (LiteRtInt4(block=32), LiteRtInt4(block=0))
 
 
 def build(method: Method, job: Job) -> None:

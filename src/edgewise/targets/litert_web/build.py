@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from edgewise.targets.litert.build import FORMAT, MAIN, METHODS, build, methods, operators, toolchain
+from edgewise.targets.litert.build import (
+    FORMAT,
+    MAIN,
+    METHODS,
+    build,
+    methods,
+    operators,
+    smaller,
+    toolchain,
+    variations,
+)
 from edgewise.targets.litert_web.engine import ENGINE
 
-__all__ = ["FORMAT", "MAIN", "METHODS", "build", "install", "methods", "operators", "toolchain"]
+__all__ = [
+    "FORMAT",
+    "MAIN",
+    "METHODS",
+    "build",
+    "install",
+    "methods",
+    "operators",
+    "smaller",
+    "toolchain",
+    "variations",
+]
 
 
 def install() -> None:

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgewise.targets.building import Samples
+from edgewise.targets.graph import write
 
 __all__ = ["corrected"]
 
 _SAMPLES = 64
 """Samples asked at most: each is run once for every layer."""
-
-_LARGE = 1_900_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +64,17 @@ def corrected(
     model = onnx.load(source)
     layers = list(_layers(model.graph))
     biased, once = work / "biased.onnx", work / "once.onnx"
-    _save(model, biased)
+    write(model, biased)
     quantized(biased, once)
     layers = _quantized(layers, onnx.load(once, load_external_data=False).graph)
     if layers:
         wanted = _means(_measuring(biased, layers, shifted=False, work=work), layers, samples[:_SAMPLES])
-        shifts = _shifts(_measuring(once, layers, shifted=True, work=work), layers, wanted, samples[:_SAMPLES])
+        shifts = _shifts(
+            _measuring(once, layers, shifted=True, work=work), layers, wanted, samples[:_SAMPLES]
+        )
         _shift_biases(model.graph, layers, shifts)
     path = work / "corrected.onnx"
-    _save(model, path)
+    write(model, path)
     return path, len(layers)
 
 
@@ -150,7 +151,7 @@ def _measuring(path: Path, layers: Sequence[_Layer], *, shifted: bool, work: Pat
     del graph.node[:]
     graph.node.extend(listed)
     measured = work / f"measured-{path.name}"
-    _save(model, measured)
+    write(model, measured)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(measured), options, providers=["CPUExecutionProvider"])
@@ -167,7 +168,9 @@ def _looked_at(
         node.output[0] = f"{output}/as made"
         yield helper.make_node("Add", [node.output[0], layer.shift], [output])
     # ReduceMean takes its axes by attribute or by input, as the opset has it; a pool over all places does not ask.
-    flat, turned = ([-1, layer.channels], [1, 0]) if layer.rank is None else ([0, layer.channels, -1], [1, 0, 2])
+    flat, turned = (
+        ([-1, layer.channels], [1, 0]) if layer.rank is None else ([0, layer.channels, -1], [1, 0, 2])
+    )
     shapes = {f"{layer.mean}/flat shape": flat, f"{layer.mean}/row shape": [1, layer.channels, -1]}
     graph.initializer.extend(
         numpy_helper.from_array(np.array(shape, np.int64), name) for name, shape in shapes.items()
@@ -207,8 +210,3 @@ def _shift_biases(
         if tensor.name in by_bias:
             array = numpy_helper.to_array(tensor) + by_bias[tensor.name]
             tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), tensor.name))
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    large = model.ByteSize() > _LARGE
-    onnx.save(model, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)

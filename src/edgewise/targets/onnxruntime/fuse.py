@@ -15,7 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgewise.errors import ToolchainError, missing_extra
-from edgewise.targets.graph import PROTOBUF_LIMIT
+from edgewise.targets.graph import write
 
 __all__ = ["fuse"]
 
@@ -53,9 +53,7 @@ def fuse(source: Path, destination: Path) -> Path:
             "ONNX Runtime's optimizer knows"
         )
     _settle(made, model.producer_name, model.producer_version)
-    large = made.ByteSize() > PROTOBUF_LIMIT
-    location = f"{destination.name}.data" if large else None
-    onnx.save(made, destination, save_as_external_data=large, location=location)
+    write(made, destination)
     return destination
 
 

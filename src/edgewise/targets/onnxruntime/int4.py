@@ -17,8 +17,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgewise.errors import ToolchainError, missing_extra
-from edgewise.targets.building import Job, Samples, WeightInt8
-from edgewise.targets.graph import PROTOBUF_LIMIT, nodes
+from edgewise.targets.building import Job, WeightInt8
+from edgewise.targets.graph import nodes, write
 from edgewise.targets.onnxruntime import gptq
 from edgewise.targets.onnxruntime.recipes import Int4Blocks
 
@@ -47,7 +47,7 @@ def compress(method: Int4Blocks, job: Job, destination: Path) -> None:
     model = onnx.load(_others_in_int8(job, (*chosen, *method.protected)))
     names = _split_gemms(model.graph, chosen)
     _name_the_others(model.graph)
-    _save(_rounded(model, method, names, job.calibration), destination)
+    write(_rounded(model, method, names, job), destination)
 
 
 def _matrices(graph: onnx.GraphProto, block: int) -> Iterator[onnx.NodeProto]:
@@ -88,7 +88,9 @@ def _split_gemms(graph: onnx.GraphProto, chosen: Collection[str]) -> list[str]:
         if node.output[0] in chosen:
             copy.name = f"{node.output[0]}/int4"
             names.append(copy.name)
-        listed.extend(_split(graph, copy, stored) if copy.name in names and copy.op_type == "Gemm" else [copy])
+        listed.extend(
+            _split(graph, copy, stored) if copy.name in names and copy.op_type == "Gemm" else [copy]
+        )
     del graph.node[:]
     graph.node.extend(listed)
     return names
@@ -115,23 +117,21 @@ def _name_the_others(graph: onnx.GraphProto) -> None:
             node.name = node.name or f"{node.output[0]}/float"
 
 
-def _rounded(
-    model: onnx.ModelProto, method: Int4Blocks, names: Sequence[str], samples: Samples
-) -> onnx.ModelProto:
+def _rounded(model: onnx.ModelProto, method: Int4Blocks, names: Sequence[str], job: Job) -> onnx.ModelProto:
     """Replace the MatMuls of these names by MatMulNBits, and leave all others as they are."""
     from onnxruntime.quantization import matmul_nbits_quantizer as library
 
     if method.rounding == "gptq":
-        gptq.round_weights(model, names, samples, block=method.block, symmetric=method.symmetric)
+        gptq.round_weights(
+            model, names, job.calibration, job.work, block=method.block, symmetric=method.symmetric
+        )
     config = None
     if method.rounding == "k-quant":
         config = library.KQuantWeightOnlyQuantConfig()
     elif method.rounding == "hqq":
         _need_torch()
         config = library.HQQWeightOnlyQuantConfig(block_size=method.block, bits=4)
-    others = [
-        node.name for node in nodes(model.graph) if node.op_type == "MatMul" and node.name not in names
-    ]
+    others = [node.name for node in nodes(model.graph) if node.op_type == "MatMul" and node.name not in names]
     quantizer = library.MatMulNBitsQuantizer(
         model,
         block_size=method.block,
@@ -164,8 +164,3 @@ def _settle(model: onnx.ModelProto, accuracy_level: int) -> None:
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    large = model.ByteSize() > PROTOBUF_LIMIT
-    onnx.save(model, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)

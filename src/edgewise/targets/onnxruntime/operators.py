@@ -13,7 +13,7 @@ import onnx
 from edgewise.targets.building import Operators, Weight
 from edgewise.targets.graph import constants, initializers, nodes
 
-__all__ = ["operators"]
+__all__ = ["counted", "operators"]
 
 # Operator → positions where its weights can be.
 _WEIGHTS: dict[str, tuple[int, ...]] = {
@@ -51,11 +51,15 @@ _SMALL = frozenset(
 
 def operators(main: Path) -> Operators:
     """Count the operators of an ONNX file that have weights, and those whose weights have 8 bits or fewer."""
-    return Operators.count(_weights(main))
+    return counted(onnx.load(str(main), load_external_data=False).graph)
 
 
-def _weights(main: Path) -> Iterator[Weight]:
-    graph = onnx.load(str(main), load_external_data=False).graph
+def counted(graph: onnx.GraphProto) -> Operators:
+    """Count the same in a graph; the data of its weights need not be loaded."""
+    return Operators.count(_weights(graph))
+
+
+def _weights(graph: onnx.GraphProto) -> Iterator[Weight]:
     every = list(nodes(graph))
     makers = {name: node for node in every for name in node.output if name}
     stored = {tensor.name: tensor for tensor in initializers(graph)}

@@ -13,6 +13,7 @@ from typing import Any
 from edgewise.errors import missing_extra
 from edgewise.targets.building import Nncf, Samples
 from edgewise.targets.nncf_options import nncf_options
+from edgewise.targets.openvino.turn import turned
 
 __all__ = ["compress_weights", "convert", "graphs", "quantize"]
 
@@ -51,16 +52,26 @@ def _makers(model: Any, protected: Sequence[str]) -> list[str]:
     return found
 
 
-def compress_weights(source: Path, folder: Path, mode: str, calibration: Samples = (), **options: Any) -> None:
+def compress_weights(
+    source: Path,
+    folder: Path,
+    mode: str,
+    calibration: Samples = (),
+    *,
+    turn: bool = False,
+    **options: Any,
+) -> None:
     """Write the ONNX file `source` as IR with weights in fewer bits (nncf.compress_weights).
 
-    `mode` and `options` are NNCF's; `calibration` is for the options that ask samples. Activations stay float in
-    the file; OpenVINO may quantize them as it runs, in groups of 32 values.
+    `mode` and `options` are NNCF's; `calibration` is for the options that ask samples, and `turn` for those that need
+    the weights turned first. Activations stay float in the file; OpenVINO may quantize them as it runs, in groups of
+    32 values.
     """
     nncf = _nncf()
     if calibration:
         options |= {"dataset": nncf.Dataset(list(calibration)), "subset_size": len(calibration)}
-    _save(nncf.compress_weights(_read(source), mode=nncf.CompressWeightsMode(mode), **options), folder)
+    model = turned(_read(source)) if turn else _read(source)
+    _save(nncf.compress_weights(model, mode=nncf.CompressWeightsMode(mode), **options), folder)
 
 
 def _openvino() -> Any:
