@@ -19,7 +19,7 @@ from edgewise.lab.data.samples import Dataset, Sample
 from edgewise.lab.data.splits import Splits
 from edgewise.lab.train.data import Training, apart, load
 from edgewise.lab.train.propose import layers, propose, students
-from edgewise.lab.train.repeats import repeated, spread
+from edgewise.lab.train.repeats import repeated
 from edgewise.lab.train.section import TrainSection
 from edgewise.lab.train.students import Aware, FewerLayers, Pruned, StaticEmbedding
 from edgewise.targets.building import Original
@@ -157,10 +157,6 @@ def test_the_run_that_covers_most_is_found() -> None:
     run = repeated("xyabcabcabcabz", [True] * 14)
     assert run is not None
     assert (run.start, run.period, run.count) == (2, 3, 3)
-
-
-def test_layers_are_kept_evenly() -> None:
-    assert [spread(6, keep) for keep in (1, 2, 3)] == [(3,), (1, 4), (1, 3, 5)]
 
 
 def test_what_is_proposed_fits_the_model() -> None:

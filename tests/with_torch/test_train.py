@@ -146,7 +146,7 @@ def test_layers_that_are_dropped_leave_the_others_as_they_were(tmp_path: Path) -
     trained(tmp_path, stacked(4), FewerLayers(keep=2), learning_rate=1e-12, epochs=1)
     given = feeds(stacked(4), 3)
     x = np.concatenate([feed["x"] for feed in given])
-    for n in (1, 3):
+    for n in (0, 1):
         x = x + np.maximum(x @ normal(n, 8, 16), 0) @ normal(n + 50, 16, 8)
     assert answers(tmp_path / "student.onnx", given) == pytest.approx(x @ normal(99, 8, 3), rel=1e-3, abs=1e-4)
 
@@ -172,10 +172,10 @@ def test_a_static_embedding_of_an_input_that_is_not_there_is_refused(tmp_path: P
 
 
 def fragile() -> onnx.ModelProto:
-    """x (batch, 8) → 16 → logits (batch, 3), one hidden value a hundred times as wide as the others."""
+    """x (batch, 8) → 16 → logits (batch, 3), one hidden value 300 times as wide as the others."""
     weights = {"w1": normal(1, 8, 16), "b1": normal(2, 16), "w2": normal(3, 16, 3), "b2": normal(4, 3)}
-    weights["w1"][:, 0] *= 100
-    weights["w2"][0] /= 100
+    weights["w1"][:, 0] *= 300
+    weights["w2"][0] /= 300
     nodes = [
         helper.make_node("Gemm", ["x", "w1", "b1"], ["hidden"], "first"),
         helper.make_node("Relu", ["hidden"], ["active"], "relu"),
@@ -195,7 +195,7 @@ def quantized_off(source: Path, folder: Path) -> float:
 
 
 def test_training_with_rounding_lowers_the_error_of_static_int8(tmp_path: Path) -> None:
-    trained(tmp_path, fragile(), Aware(), epochs=40, learning_rate=2e-2, classes=False, count=256)
+    trained(tmp_path, fragile(), Aware(), epochs=60, learning_rate=3e-2, classes=False, count=256)
     before = quantized_off(tmp_path / "model.onnx", tmp_path / "before")
     after = quantized_off(tmp_path / "student.onnx", tmp_path / "after")
     assert after < 0.7 * before
