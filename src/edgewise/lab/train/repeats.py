@@ -50,4 +50,3 @@ def _longest(codes: np.ndarray[tuple[int], np.dtype[np.int64]], period: int) -> 
         return Run(0, period, 0)
     longest = int(np.argmax(ends - starts))
     return Run(int(starts[longest]), period, int(ends[longest] - starts[longest]) + period)
-
