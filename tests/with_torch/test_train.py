@@ -9,18 +9,25 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from sklearn.datasets import load_digits
 
+from edgewise.cache import Cache
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab.compress.apply import build
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.config import load as load_config
 from edgewise.lab.data.samples import Sample
 from edgewise.lab.measure import store
 from edgewise.lab.model.load import load
 from edgewise.lab.model.runtime import open_session
+from edgewise.lab.plan import prepare
+from edgewise.lab.train import data as training
 from edgewise.lab.train.students import AnyStudent, Aware, FewerLayers, Named, Pruned, StaticEmbedding
 from edgewise.lab.train.worker import Done, Job, Options, train
+from edgewise.lab.workshop import Workshop
 from edgewise.targets.graph import spec
 from models import INT64, Weights, model, normal, save, tensor, tiny_cnn, tiny_mlp
+from projects import digits
 
 OURS = """\
 import torch
@@ -32,7 +39,8 @@ def make():
 
 def stacked(count: int, *, text: bool = False) -> onnx.ModelProto:
     """`count` layers of two products and a residual sum, over x (batch, 8) or over each of ids (batch, length)."""
-    weights, given = Weights(table=normal(7, 32, 8) * 4), "x"
+    weights: Weights = {"table": normal(7, 32, 8) * np.float32(4)}
+    given = "x"
     nodes = [helper.make_node("Gather", ["table", "ids"], ["x"])] if text else []
     for n in range(count):
         weights |= {f"a{n}": normal(n, 8, 16), f"b{n}": normal(n + 50, 16, 8)}
@@ -101,7 +109,9 @@ def trained(
     if labels is True:
         labels = answers(proto, given).argmax(-1)
     own = [None] * count if labels is None else labels
-    store.write(folder / "train.npz", [Sample(feed, label=label) for feed, label in zip(given, own, strict=True)])
+    store.write(
+        folder / "train.npz", [Sample(feed, label=label) for feed, label in zip(given, own, strict=True)]
+    )
     job = Job(
         student=student,
         source=str(save(proto, folder / "model.onnx")),
@@ -132,7 +142,9 @@ def test_a_pruned_net_gives_the_same_shape_for_fewer_multiplications(tmp_path: P
 
 
 def test_more_than_can_be_pruned_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="99% of the multiplications cannot be pruned away in steps of 8 channels"):
+    with pytest.raises(
+        InputError, match="99% of the multiplications cannot be pruned away in steps of 8 channels"
+    ):
         trained(tmp_path, tiny_cnn(), Pruned(share=0.99))
 
 
@@ -146,9 +158,11 @@ def test_layers_that_are_dropped_leave_the_others_as_they_were(tmp_path: Path) -
     trained(tmp_path, stacked(4), FewerLayers(keep=2), learning_rate=1e-12, epochs=1)
     given = feeds(stacked(4), 3)
     x = np.concatenate([feed["x"] for feed in given])
-    for n in (1, 3):
+    for n in (0, 1):
         x = x + np.maximum(x @ normal(n, 8, 16), 0) @ normal(n + 50, 16, 8)
-    assert answers(tmp_path / "student.onnx", given) == pytest.approx(x @ normal(99, 8, 3), rel=1e-3, abs=1e-4)
+    assert answers(tmp_path / "student.onnx", given) == pytest.approx(
+        x @ normal(99, 8, 3), rel=1e-3, abs=1e-4
+    )
 
 
 def test_dropping_layers_of_a_net_that_repeats_none_is_refused(tmp_path: Path) -> None:
@@ -172,10 +186,10 @@ def test_a_static_embedding_of_an_input_that_is_not_there_is_refused(tmp_path: P
 
 
 def fragile() -> onnx.ModelProto:
-    """x (batch, 8) → 16 → logits (batch, 3), one hidden value a hundred times as wide as the others."""
+    """x (batch, 8) → 16 → logits (batch, 3), one hidden value 300 times as wide as the others."""
     weights = {"w1": normal(1, 8, 16), "b1": normal(2, 16), "w2": normal(3, 16, 3), "b2": normal(4, 3)}
-    weights["w1"][:, 0] *= 100
-    weights["w2"][0] /= 100
+    weights["w1"][:, 0] *= 300
+    weights["w2"][0] /= 300
     nodes = [
         helper.make_node("Gemm", ["x", "w1", "b1"], ["hidden"], "first"),
         helper.make_node("Relu", ["hidden"], ["active"], "relu"),
@@ -195,7 +209,7 @@ def quantized_off(source: Path, folder: Path) -> float:
 
 
 def test_training_with_rounding_lowers_the_error_of_static_int8(tmp_path: Path) -> None:
-    trained(tmp_path, fragile(), Aware(), epochs=40, learning_rate=2e-2, classes=False, count=256)
+    trained(tmp_path, fragile(), Aware(), epochs=60, learning_rate=3e-2, classes=False, count=256)
     before = quantized_off(tmp_path / "model.onnx", tmp_path / "before")
     after = quantized_off(tmp_path / "student.onnx", tmp_path / "after")
     assert after < 0.7 * before
@@ -229,7 +243,7 @@ def test_a_net_of_another_output_shape_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_net_of_the_users_raises_is_told(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("def make():\n    raise ValueError('no weights')\n")
-    with pytest.raises(InputError, match="net.py:make raised ValueError: no weights"):
+    with pytest.raises(InputError, match=r"net\.py:make raised ValueError: no weights"):
         trained(tmp_path, tiny_mlp(), Named(function="net.py:make"))
 
 
@@ -257,3 +271,33 @@ def test_a_model_of_one_sample_at_a_time_is_trained_too(tmp_path: Path) -> None:
     proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
     done = trained(tmp_path, proto, Aware(), labels=True, epochs=1)
     assert load(tmp_path / done.file).inputs[0].shape == (1, 3, 8, 8)
+
+
+def test_the_workshop_trains_a_student_once_and_keeps_it(tmp_path: Path) -> None:
+    config = digits(tmp_path / "project")
+    images, labels = load_digits(return_X_y=True)
+    np.savez(config.parent / "train.npz", x=(images[:300] / 16).astype(np.float32), labels=labels[:300])
+    config.write_text(config.read_text() + '[train]\nsamples = "train.npz"\nepochs = 2\n')
+    plan = prepare(load_config(config))
+    assert plan.config.train is not None
+    given = training.load(
+        plan.config.train,
+        config.parent,
+        plan.model.inputs,
+        None,
+        metric=plan.metric,
+        classes=plan.classes,
+        splits=plan.splits,
+    )
+    (tmp_path / "scratch").mkdir()
+    workshop = Workshop(plan, Cache(tmp_path / "cache"), tmp_path / "scratch")
+    first, second = (workshop.train(Aware(), plan.model.path, given) for _ in range(2))
+    assert (first.cached, second.cached) == (False, True)
+    assert first.source == second.source
+    best = first.done.epochs[first.done.best]
+    assert best.accuracy is not None
+    assert best.accuracy > 0.9
+    built = workshop.build(
+        Candidate.of("onnxruntime", {"method": "static-int8", "student": {"kind": "aware"}}), first.source
+    )
+    assert built.operators.quantized == 2

@@ -1,9 +1,10 @@
 """Quantization-aware training: while it lasts, weights and activations are rounded as an int8 runtime will round them.
 
-Weights symmetric, one scale for each output channel; what goes into a layer by one scale and zero, of a range that
-follows what is seen. Gradients pass the rounding as if it were not there. Afterwards the weights are plain floats
+Weights symmetric, one scale for each output channel; what goes into a layer by one scale and zero.
+Gradients pass the rounding as if it were not there, and reach the scale as in LSQ. Afterwards the weights are plain floats
 again, which any quantizer takes.
 Jacob et al.: Quantization and Training of Neural Networks, https://arxiv.org/abs/1712.05877
+Esser et al.: Learned Step Size Quantization, https://arxiv.org/abs/1902.08153
 """
 
 # mypy: allow-untyped-calls, allow-subclassing-any
@@ -22,6 +23,7 @@ __all__ = ["rounded"]
 _ROUNDED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _MOMENTUM = 0.05
 _TINY = 1e-8
+_STEPS = 255
 
 
 class _Weight(nn.Module):
@@ -39,22 +41,33 @@ class _Weight(nn.Module):
 
 
 class _Activation(nn.Module):
-    """Rounds what goes into a layer to 256 steps over a range that follows the batches."""
+    """Rounds what goes into a layer to 256 steps from the lowest value to the highest.
+
+    In training these are the batch's, and gradients pass through them: a value that alone makes the steps wide is
+    drawn in. A quantizer takes its ranges from what it sees, too, so no range has to be handed on to it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("range", torch.zeros(2))
+        self.register_buffer("seen", torch.zeros(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x rounded; in training, after the range moved towards that of x."""
-        if self.training:
-            with torch.no_grad():
-                seen = torch.stack((x.amin().clamp(max=0), x.amax().clamp(min=0)))
-                fresh = bool((self.range == 0).all())
-                self.range.copy_(seen if fresh else self.range + _MOMENTUM * (seen - self.range))
-        low, high = self.range.tolist()
-        scale = max((high - low) / 255, _TINY)
-        return torch.fake_quantize_per_tensor_affine(x, scale, round(-low / scale), 0, 255)
+        """Return x rounded."""
+        if not self.training:
+            return _stepped(x, self.seen[0], self.seen[1])
+        low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+        with torch.no_grad():
+            now = torch.stack((low, high))
+            self.seen.copy_(self.seen + _MOMENTUM * (now - self.seen) if bool(self.seen.any()) else now)
+        return _stepped(x, low, high)
+
+
+def _stepped(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    step = ((high - low) / _STEPS).clamp(min=_TINY)
+    zero = torch.round(-low / step).detach()
+    place = x / step + zero
+    whole = place + (torch.round(place) - place).detach()
+    return (whole.clamp(0, _STEPS) - zero) * step
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +50,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What training was: each epoch, which of them was kept, steps made and planned."""
+    """What training was: each epoch, which was kept, steps made and planned, and whether time cut them short."""
 
     epochs: tuple[Epoch, ...]
     best: int
     steps: int
     planned: int
+    shortened: bool
 
 
 def fit(net: nn.Module, corpus: Corpus, goal: Goal, settings: Settings) -> Fitted:
@@ -74,7 +75,8 @@ def fit(net: nn.Module, corpus: Corpus, goal: Goal, settings: Settings) -> Fitte
             best, kept = len(epochs) - 1, copy.deepcopy(net.state_dict())
     net.load_state_dict(kept)
     net.eval()
-    return Fitted(tuple(epochs), best, training.step, training.planned)
+    shortened = training.total < training.planned
+    return Fitted(tuple(epochs), best, training.step, training.planned, shortened)
 
 
 def outputs(net: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -89,17 +91,18 @@ class _Training:
     def __init__(self, net: nn.Module, goal: Goal, settings: Settings, corpus: Corpus) -> None:
         self.net, self.goal, self.settings = net, goal, settings
         learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
-        # The batch of parameters is updated as one, which is faster and gives the same numbers.
         self.optimizer = torch.optim.AdamW(learned, settings.rate, weight_decay=_DECAY)
         a_pass = -(-corpus.rows // settings.batch)
-        self.planned = self.total = settings.passes(corpus.rows) * a_pass
-        self.step, self.started = 0, time.monotonic()
+        self.passes = settings.passes(corpus.rows)
+        self.planned = self.total = self.passes * a_pass
+        self.step, self.passed, self.started = 0, 0, time.monotonic()
         self.first: list[float] = []
         self.recent: deque[float] = deque(maxlen=_TRIED)
 
     @property
     def finished(self) -> bool:
-        return self.step >= self.total
+        """Whether all passes were made, which take about the steps planned, or the steps that there is time for."""
+        return self.step >= self.total or self.passed >= self.passes
 
     def epoch(self, steps: Any) -> float:
         """Make one pass, or what is left of the schedule; return its mean loss."""
@@ -110,11 +113,12 @@ class _Training:
                 break
             losses.append(self._step(batches))
             self._keep_to_time()
+        self.passed += 1
         return sum(losses) / len(losses)
 
     def _step(self, batches: Sequence[Batch]) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate * _shape(self.step / self.total)
+            group["lr"] = self.settings.rate * _shape(min(1.0, self.step / self.total))
         self.optimizer.zero_grad()
         rows, total = sum(batch.rows for batch in batches), 0.0
         for batch in batches:
@@ -167,8 +171,9 @@ def _judged(net: nn.Module, corpus: Corpus, goal: Goal, device: str, train: floa
             counts = goal.agreed(made, moved)
             same, right, positions = same + counts[0], right + counts[1], positions + counts[2]
             rows, labelled = rows + batch.rows, batch.labels is not None
-    share: Callable[[int], float | None] = lambda count: count / positions if positions else None  # noqa: E731
-    return Epoch(train, loss / rows, share(same), share(right) if labelled else None)
+    if not positions:
+        return Epoch(train, loss / rows)
+    return Epoch(train, loss / rows, same / positions, right / positions if labelled else None)
 
 
 def _rank(epoch: Epoch) -> tuple[float, float]:

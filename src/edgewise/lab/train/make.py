@@ -19,7 +19,7 @@ from edgewise.lab.train.layers import keep_layers
 from edgewise.lab.train.losses import Goal
 from edgewise.lab.train.named import named
 from edgewise.lab.train.prune import pruned
-from edgewise.lab.train.static import static
+from edgewise.lab.train.static import occurring, static
 from edgewise.lab.train.students import AnyStudent, Aware, FewerLayers, Named, Pruned, StaticEmbedding
 
 __all__ = ["Material", "make", "training"]
@@ -67,9 +67,14 @@ def make(student: AnyStudent, given: Material) -> nn.Module:
             return copy.deepcopy(given.module)
 
 
-def training(student: AnyStudent, net: nn.Module) -> AbstractContextManager[None]:
+def training(student: AnyStudent, net: nn.Module, given: Material) -> AbstractContextManager[None]:
     """Return what holds while the net is trained."""
-    return rounded(net, student.bits) if isinstance(student, Aware) else nullcontext()
+    match student:
+        case Aware():
+            return rounded(net, student.bits)
+        case StaticEmbedding():
+            return occurring(student, given.model, net, given.corpus)
+    return nullcontext()
 
 
 def _backward(given: Material, module: nn.Module) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Run", "repeated", "spread"]
+__all__ = ["Run", "repeated"]
 
 _LEAST_WEIGHTED = 2
 """Operators with weights in a layer at least: an activation after an activation is no layer."""
@@ -50,8 +50,3 @@ def _longest(codes: np.ndarray[tuple[int], np.dtype[np.int64]], period: int) -> 
         return Run(0, period, 0)
     longest = int(np.argmax(ends - starts))
     return Run(int(starts[longest]), period, int(ends[longest] - starts[longest]) + period)
-
-
-def spread(count: int, keep: int) -> tuple[int, ...]:
-    """Return which `keep` of `count` layers to keep, each from the middle of its stretch."""
-    return tuple((2 * index + 1) * count // (2 * keep) for index in range(keep))

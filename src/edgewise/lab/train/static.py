@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from edgewise.lab.train.fit import outputs
 from edgewise.lab.train.layers import found
 from edgewise.lab.train.students import StaticEmbedding
 
-__all__ = ["static"]
+__all__ = ["occurring", "static"]
 
 _AT_ONCE = 512
 _RARITY = 1e-4
@@ -38,7 +40,7 @@ class _Pooled(nn.Module):
 
     def __init__(self, table: NDArray[np.float32], classes: int) -> None:
         super().__init__()
-        self.vectors = nn.Embedding.from_pretrained(torch.from_numpy(table), freeze=False)
+        self.vectors: nn.Module = nn.Embedding.from_pretrained(torch.from_numpy(table), freeze=False)
         width = table.shape[1]
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes))
 
@@ -49,6 +51,36 @@ class _Pooled(nn.Module):
             return self.head(vectors.mean(1))
         share = mask.to(vectors.dtype).unsqueeze(-1)
         return self.head((vectors * share).sum(1) / share.sum(1).clamp(min=1.0))
+
+
+class _Few(nn.Module):
+    """The vectors of some tokens; the optimizer then works on these alone."""
+
+    def __init__(self, table: Tensor, tokens: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.zeros(len(table), dtype=torch.int64))
+        self.places[tokens] = torch.arange(len(tokens))
+        self.few = nn.Embedding.from_pretrained(table[tokens].clone(), freeze=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return a vector for each id."""
+        return self.few(self.places[ids])
+
+
+@contextmanager
+def occurring(student: StaticEmbedding, model: OnnxModel, net: nn.Module, corpus: Corpus) -> Iterator[None]:
+    """For the time being, leave in `net` the vectors of those tokens alone that occur in the samples."""
+    place = [spec.name for spec in model.inputs].index(student.ids)
+    tokens = torch.cat([batch.inputs[place].flatten() for batch in corpus.batches]).unique()
+    pooled: Any = net.get_submodule("net")
+    table = pooled.vectors.weight.detach().cpu()
+    device = pooled.vectors.weight.device
+    pooled.vectors = _Few(table, tokens).to(device)
+    try:
+        yield
+    finally:
+        table[tokens] = pooled.vectors.few.weight.detach().cpu()
+        pooled.vectors = nn.Embedding.from_pretrained(table).to(device)
 
 
 def static(
@@ -93,7 +125,7 @@ def _states(
     if not layers:
         raise ToolchainError(f"{student.name}: no layers that repeat were found in the model")
     place = names.index(student.ids)
-    encoder = _until(module, layers[-1].made)
+    encoder = _until(module, layers[-1])
     begins, ends = _frame([batch.inputs[place] for batch in corpus.batches])
     rows = []
     for tokens in torch.arange(_vocabulary(module, place)).split(_AT_ONCE):

@@ -49,7 +49,7 @@ class Pruned(Student, frozen=True, tag="pruned", kw_only=True):
 
 
 class FewerLayers(Student, frozen=True, tag="fewer-layers", kw_only=True):
-    """The original with `keep` of the layers that it repeats, evenly spread."""
+    """The original with the first `keep` of the layers that it repeats."""
 
     rate: ClassVar[float] = 1e-4
     keep: Count

@@ -110,7 +110,7 @@ def _trained(job: Job, device: str, started: float) -> Done:
     net = make(job.student, material).to(device)
     rate = options.learning_rate or job.student.rate
     settings = Settings(options.epochs, rate, options.batch, options.seconds, job.seed, device)
-    with training(job.student, net):
+    with training(job.student, net, material):
         fitted = fit(net, found, goal, settings)
     student = to_onnx(net, model, feeds, Path(job.folder) / STUDENT)
     before, after = (_cost(one, feeds[0]) for one in (model, student))
@@ -129,7 +129,7 @@ def _trained(job: Job, device: str, started: float) -> Done:
 
 
 def _notes(job: Job, fitted: Fitted) -> tuple[str, ...]:
-    if fitted.steps >= fitted.planned:
+    if not fitted.shortened:
         return ()
     return (
         f"{job.student.name}: {fitted.steps} of {fitted.planned} steps were made in {job.options.seconds:g} s: "
