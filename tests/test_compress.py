@@ -22,9 +22,10 @@ from edgewise import targets
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab.compress import apply, prepare
 from edgewise.lab.compress.apply import Built
-from edgewise.lab.compress.enumerate import candidates, is_transformer
+from edgewise.lab.compress.enumerate import first_rungs, is_transformer
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.quiet import quiet
+from edgewise.lab.search.screen import Screen
 from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original, WeightInt8
 from edgewise.targets.graph import spec
 from edgewise.targets.onnxruntime import quantize, ranges
@@ -101,7 +102,7 @@ MODELS = {"cnn": (tiny_cnn, pictures), "transformer": (tiny_transformer, sentenc
 EVERYTHING = [
     pytest.param(name, candidate, id=f"{name}:{candidate.id}")
     for name in MODELS
-    for candidate in candidates(targets=["onnxruntime", "openvino"], transformer=name == "transformer")
+    for candidate in first_rungs(["onnxruntime", "openvino"], Screen(transformer=name == "transformer"))
     if (name, candidate.method) != ("cnn", WeightInt8())  # whose weights are all too small
 ]
 
@@ -140,6 +141,7 @@ import numpy as np
 from pathlib import Path
 from edgewise.lab.compress import apply
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.search.screen import Screen
 from edgewise.targets.building import NncfPtq
 from edgewise.targets.onnxruntime.build import StaticInt8
 from edgewise.targets.openvino.build import OpenVinoPtq
@@ -348,7 +350,7 @@ def test_a_file_that_is_not_quantized_counts_none(method: Method, target: str, t
 
 
 def test_candidates_have_names_of_their_own_and_hold_every_tools_default() -> None:
-    found = candidates(targets=["openvino", "onnxruntime"], transformer=True)
+    found = list(first_rungs(["openvino", "onnxruntime"], Screen(transformer=True)))
     assert len({candidate.id for candidate in found}) == len(found)
     assert {
         Candidate(DynamicInt8(), "onnxruntime"),
@@ -364,7 +366,7 @@ def test_candidates_have_names_of_their_own_and_hold_every_tools_default() -> No
 
 
 def test_candidates_are_for_the_targets_asked() -> None:
-    assert {c.target for c in candidates(targets=["openvino"], transformer=False)} == {"openvino"}
+    assert {c.target for c in first_rungs(["openvino"], Screen())} == {"openvino"}
 
 
 def test_attention_is_recognised() -> None:
@@ -398,6 +400,7 @@ from pathlib import Path
 import numpy as np
 from edgewise.lab.compress import apply
 from edgewise.lab.compress.recipe import Candidate
+from edgewise.lab.search.screen import Screen
 from edgewise.targets.building import NncfPtq
 from edgewise.targets.openvino.build import OpenVinoPtq
 samples = [{{"image": np.ones((1, 3, 8, 8), np.float32)}}]

@@ -242,8 +242,8 @@ def masked() -> onnx.ModelProto:
     ]
     weights = {
         "axis": np.array([1], np.int64),
-        "one": np.float32(1),
-        "least": np.float32(-1e4),
+        "one": np.array([1], np.float32),
+        "least": np.array([-1e4], np.float32),
         "w": normal(1, 8, 8),
         "bias": normal(2, 8),
     }

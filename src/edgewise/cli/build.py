@@ -39,9 +39,7 @@ def command(
     from edgewise.facade import build
 
     with watching(quiet=as_json, cache=cache or default_folder()) as watcher:
-        built = build(
-            config, out, cache=cache, watcher=watcher, recipe=recipe, workers=workers, ray=ray
-        )
+        built = build(config, out, cache=cache, watcher=watcher, recipe=recipe, workers=workers, ray=ray)
     if as_json:
         click.echo(as_document(built))
     else:
