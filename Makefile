@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ocr test test-frameworks test-targets test-models test-torch lint format bench bench-compress clean
+.PHONY: help demo demo-ocr test test-frameworks test-targets test-models test-torch test-ray lint format bench bench-compress clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -29,6 +29,10 @@ $(VENV)/.torch: $(VENV)/.dev tests/with_torch/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,train]' -r tests/with_torch/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
 	touch $@
 
+$(VENV)/.ray: $(VENV)/.dev tests/with_ray/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,ray]' -r tests/with_ray/requirements.txt 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
+	touch $@
+
 $(VENV)/.compress: $(VENV)/.torch benchmarks/compress/olive.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,torch,litert-lab]' 2>> $(VENV)/pip.log || (cat $(VENV)/pip.log; exit 1)
 	command -v npm > /dev/null || (apt-get update --quiet && apt-get install --yes --quiet npm)
@@ -44,7 +48,7 @@ demo-ocr: $(VENV)/.demo ## Build the text-recognition demo
 	$(BIN)/edgewise demo ocr
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest -q --ignore=tests/targets --ignore=tests/with_torch
+	$(BIN)/python -m pytest -q --ignore=tests/targets --ignore=tests/with_torch --ignore=tests/with_ray
 
 test-frameworks: $(VENV)/.targets ## Test every framework: converters, interpreter, browser, emulator (installs them)
 	$(BIN)/python -m pytest -q tests/targets --ignore=tests/targets/test_every_cell.py --ignore=tests/targets/test_nine_models.py
@@ -57,6 +61,9 @@ test-models: $(VENV)/.targets ## Make the nine models that compression is held t
 
 test-torch: $(VENV)/.torch ## Test what needs torch: the importer and training (installs torch)
 	$(BIN)/python -m pytest -q tests/with_torch -m "not slow"
+
+test-ray: $(VENV)/.ray ## Test builds on a Ray cluster: two nodes on this machine (installs Ray)
+	$(BIN)/python -m pytest -q tests/with_ray
 
 lint: $(VENV)/.dev ## Check style, types and the layout of imports
 	$(BIN)/ruff check .

@@ -27,16 +27,14 @@ from edgewise.lab.engine.cluster import Cluster
 from edgewise.lab.engine.local import Local
 from edgewise.lab.jobs import JobError
 from edgewise.lab.workshop import Workshop
-from edgewise.targets.building import NncfPtq, Original
-from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
+from edgewise.targets.building import Original
+from edgewise.targets.onnxruntime.build import StaticInt8
 from edgewise.targets.openvino.build import OpenVinoPtq
 from projects import Project
 
 STORE = 100_000_000
 TRIED = (
-    Candidate(DynamicInt8(), "onnxruntime"),
     Candidate(StaticInt8(calibration="percentile"), "onnxruntime"),
-    Candidate(NncfPtq(), "onnxruntime"),
     Candidate(OpenVinoPtq(), "openvino"),
 )
 METRIC = """\

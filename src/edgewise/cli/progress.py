@@ -3,37 +3,65 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgewise.errors import INTERRUPTED
 from edgewise.lab.watcher import Silent, Watcher
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 __all__ = ["watching"]
 
 
-class Lines:
-    """Plain lines on stderr, one per step."""
+WORTH_SAYING_S = 10.0  # what is left of a stage, below which nobody waits
+EVERY_S = 30.0
 
-    def __init__(self) -> None:
+
+class Lines:
+    """Plain lines on stderr, one per step; now and then how long the stage will still take."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._done = self._steps = 0
+        self._began = self._said = clock()
+        self._best = ""
 
     def stage(self, title: str, steps: int) -> None:
         """Begin a stage."""
         self._done, self._steps = 0, steps
+        self._began = self._said = self._clock()
         click.echo(f"{title} ({steps})", err=True)
 
     def step(self, what: str) -> None:
         """Finish a step."""
         self._done += 1
-        click.echo(f"  {self._done}/{self._steps} {what}", err=True)
+        click.echo(f"  {self._done}/{self._steps} {what}{self._left()}", err=True)
+
+    def best(self, what: str) -> None:
+        """Say it where it is news."""
+        if what != self._best:
+            self._best = what
+            click.echo(f"  best so far: {what}", err=True)
+
+    def _left(self) -> str:
+        """Say what is left by the mean of the steps so far, at most twice a minute."""
+        now = self._clock()
+        left = (now - self._began) / self._done * (self._steps - self._done)
+        if left < WORTH_SAYING_S or now - self._said < EVERY_S:
+            return ""
+        self._said = now
+        return f"  ({_duration(left)} left)"
 
 
 class Bar:
-    """A bar on the terminal, with the time that is left."""
+    """A bar on the terminal, with the time that is left and the best so far below it."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -46,8 +74,18 @@ class Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[what]}", markup=False),
         )
-        self.progress = Progress(*columns, console=Console(stderr=True))
+        best = TextColumn("best so far: {task.description}", markup=False)
+        console = Console(stderr=True)
+        self.progress = Progress(*columns, console=console)
+        self._crown = Progress(best, console=console)
         self._task = self.progress.add_task("", what="", total=None, visible=False)
+        self._first = self._crown.add_task("", total=None, visible=False)
+
+    def __rich__(self) -> RenderableType:
+        """Draw the stages, and the best below them."""
+        from rich.console import Group
+
+        return Group(self.progress, self._crown)
 
     def stage(self, title: str, steps: int) -> None:
         """Begin a stage."""
@@ -56,6 +94,17 @@ class Bar:
     def step(self, what: str) -> None:
         """Finish a step."""
         self.progress.update(self._task, advance=1, what=what[:60])
+
+    def best(self, what: str) -> None:
+        """Show it until there is a better one."""
+        self._crown.update(self._first, description=what, visible=True)
+
+
+def _duration(seconds: float) -> str:
+    """Return "about 40 s", "about 2 min", "about 1.5 h"."""
+    if seconds < 60:
+        return f"about {max(10, round(seconds, -1)):.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
 @contextmanager
@@ -75,6 +124,8 @@ def _watcher(*, quiet: bool) -> Iterator[Watcher]:
     if quiet or not sys.stderr.isatty():
         yield Silent() if quiet else Lines()
         return
+    from rich.live import Live
+
     bar = Bar()
-    with bar.progress:
+    with Live(bar, console=bar.progress.console):
         yield bar

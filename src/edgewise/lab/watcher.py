@@ -16,6 +16,9 @@ class Watcher(Protocol):
     def step(self, what: str) -> None:
         """Finish one step."""
 
+    def best(self, what: str) -> None:
+        """Say which candidate is the best so far, with its figures; again when it changes."""
+
 
 class Silent:
     """Watches nothing."""
@@ -24,4 +27,7 @@ class Silent:
         """Ignore it."""
 
     def step(self, what: str) -> None:
+        """Ignore it."""
+
+    def best(self, what: str) -> None:
         """Ignore it."""

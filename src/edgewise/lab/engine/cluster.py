@@ -173,10 +173,9 @@ class Cluster:
 def _nodes(address: str) -> list[_Node]:
     """Return the nodes that have cores. Raises ToolchainError naming one that differs from this machine."""
     import ray
+    from ray.exceptions import NodeDiedError, TaskUnschedulableError
 
     listed = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) >= 1]
-    if not listed:
-        raise ToolchainError(f"the Ray cluster at {address} has no node with a processor to give: add one")
     describe = ray.remote(num_cpus=0, max_retries=0)(node.describe)
     asked = [describe.options(scheduling_strategy=_on(one["NodeID"])).remote() for one in listed]
     found = []
@@ -184,11 +183,15 @@ def _nodes(address: str) -> list[_Node]:
         name = f"{one['NodeManagerHostname']} ({one['NodeManagerAddress']})"
         try:
             about = ray.get(reference, timeout=PROBE_S)
+        except (NodeDiedError, TaskUnschedulableError):  # it has just gone: Ray notices it late
+            continue
         except Exception as error:
             reason = _first_line(getattr(error, "cause", None) or error)
             raise ToolchainError(f"node {name} of the Ray cluster cannot be used: {reason}") from error
         _check(name, about)
         found.append(_Node(one["NodeID"], name, int(one["Resources"]["CPU"]), about))
+    if not found:
+        raise ToolchainError(f"the Ray cluster at {address} has no node with a processor to give: add one")
     return found
 
 
