@@ -27,9 +27,10 @@ from edgewise.lab.model import OnnxModel, export_torch, load, take
 from edgewise.lab.model.torch_program import archive
 from edgewise.lab.model.torch_program.convert import convert
 from edgewise.lab.model.torch_program.harmless import is_arithmetic, is_operator
+from edgewise.lab.model.torch_program.job import Job
 from edgewise.lab.model.torch_program.proof import prove
 from edgewise.lab.model.torch_program.tracing import trace
-from edgewise.lab.model.torch_program.worker import Job, make
+from edgewise.lab.model.torch_program.worker import make
 
 BOTH = {0: "batch", 1: "length"}
 
@@ -453,6 +454,27 @@ def test_inputs_keep_their_names_in_whatever_order_they_are_given(tmp_path: Path
 def test_an_example_of_one_may_stand_for_a_batch_of_any_size(tmp_path: Path) -> None:
     path = export_torch(cnn(), torch.zeros(1, 1, 8, 8), tmp_path / "cnn.onnx", dynamic=({0: "batch"},))
     assert load(path).inputs[0].shape == ("batch", 1, 8, 8)
+
+
+def test_axes_are_named_by_forward_for_inputs_given_in_order_and_keep_the_range_the_model_allows(
+    tmp_path: Path,
+) -> None:
+    class Halves(nn.Module):  # type: ignore[misc]
+        def forward(self, image: Tensor) -> Tensor:
+            return nn.functional.max_pool2d(image, 2)
+
+    axes = {"image": {0: "batch", 2: "height", 3: "width"}}
+    path = export_torch(Halves(), torch.rand(1, 3, 8, 6), tmp_path / "halves.onnx", dynamic=axes)
+    assert load(path).inputs[0].shape == ("batch", 3, "height", "width")
+
+
+def test_a_model_that_returns_more_than_tensors_is_refused() -> None:
+    class Both(nn.Module):  # type: ignore[misc]
+        def forward(self, x: Tensor) -> Any:
+            return x + 1, None
+
+    with pytest.raises(InputError, match="returns something beside tensors"):
+        convert(trace(Both(), torch.ones(2), who="Both"), "Both")
 
 
 def test_a_module_is_exported_without_dropout_and_left_in_the_mode_it_was_in(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from edgewise.cache import Cache
 from edgewise.errors import InputError, ToolchainError, missing_extra
 from edgewise.lab import jobs
 from edgewise.lab.model.load import OnnxModel, Origin, load
-from edgewise.lab.model.torch_program.worker import Job, Made
+from edgewise.lab.model.torch_program.job import Job, Made
 
 __all__ = ["bring", "is_torch"]
 

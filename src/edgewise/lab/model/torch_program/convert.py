@@ -97,6 +97,9 @@ def _check(program: torch.export.ExportedProgram, who: str) -> None:
             raise InputError(
                 f"{who}: input {one.arg.name!r} is no tensor: make it part of the model, or a tensor"
             )
+    for given in program.graph_signature.output_specs:
+        if not isinstance(given.arg, TensorArgument):
+            raise InputError(f"{who}: the model returns something beside tensors: return tensors only")
     for node in program.graph.nodes:
         value = node.meta.get("val")
         if node.op == "placeholder" and getattr(value, "dtype", None) in _WIDE:
@@ -142,11 +145,13 @@ def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 def _name_sizes(proto: onnx.ModelProto, axes: Mapping[str, Mapping[int, str]]) -> None:
     """Give each open size one name: torch's are numbers that say nothing."""
     names: dict[str, str] = {}
-    for wanted in (True, False):
+    for given in (axes, None):
         for value in proto.graph.input:
             for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-                own = axes.get(value.name, {}).get(axis) if wanted else _plain(value.name, axis, names)
-                if own and dim.dim_param.isidentifier() and own not in names.values():
+                own = (
+                    _plain(value.name, axis, names) if given is None else given.get(value.name, {}).get(axis)
+                )
+                if own and dim.dim_param.isidentifier():
                     names.setdefault(dim.dim_param, own)
     pattern = re.compile(r"[A-Za-z_]\w*")
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):

@@ -1,7 +1,7 @@
 """`nn.Module` and example inputs → ExportedProgram, by torch.export; a refusal of torch's in the user's terms.
 
 Example inputs: a tensor, a tuple of them, or a dict whose names are those of `forward`. Axes that may differ are
-named in `dynamic`: torch.export's own `dynamic_shapes`, where a text such as "length" stands for a Dim of that name.
+named in `dynamic`: torch.export's own `dynamic_shapes`, where a text such as "length" names an axis.
 Source: https://docs.pytorch.org/docs/stable/export.html
 """
 
@@ -40,9 +40,8 @@ def trace(module: Any, example: Any, dynamic: Any = None, *, who: str) -> Traced
         raise InputError(f"{who}: the model is {type(module).__name__}, and a torch.nn.Module is expected")
     args, kwargs = _arguments(example, who)
     _check_names(module, kwargs, who)
-    named: dict[str, Any] = {}
-    shapes = _shapes(dynamic, named)
-    args, kwargs = _doubled(args, kwargs, dynamic)
+    shapes = _shapes(dynamic)
+    args, kwargs = _doubled(module, args, kwargs, dynamic)
     with _evaluating(module), torch.no_grad():
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
@@ -75,26 +74,31 @@ def _check_names(module: torch.nn.Module, kwargs: Mapping[str, Any], who: str) -
         )
 
 
-def _shapes(dynamic: Any, named: dict[str, Any]) -> Any:
-    """Return `dynamic` for torch: each text becomes the Dim of that name."""
+def _shapes(dynamic: Any) -> Any:
+    """Return `dynamic` for torch: a text asks for an axis that stays open, in the range that the model allows."""
     if isinstance(dynamic, str):
-        return named.setdefault(dynamic, torch.export.Dim(dynamic))
+        return torch.export.Dim.DYNAMIC
     if isinstance(dynamic, Mapping):
-        return {key: _shapes(value, named) for key, value in dynamic.items()}
+        return {key: _shapes(value) for key, value in dynamic.items()}
     if isinstance(dynamic, tuple | list):
-        return type(dynamic)(_shapes(value, named) for value in dynamic)
+        return type(dynamic)(_shapes(value) for value in dynamic)
     return dynamic
 
 
 def _doubled(
-    args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor], dynamic: Any
+    module: torch.nn.Module, args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor], dynamic: Any
 ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
     """Give every axis that is named, and has length 1, length 2: torch takes a 1 for a fixed size."""
-    if isinstance(dynamic, tuple | list) and len(dynamic) == len(args) and not kwargs:
-        return tuple(_longer(tensor, axes) for tensor, axes in zip(args, dynamic, strict=True)), kwargs
-    if isinstance(dynamic, Mapping) and kwargs:
-        return args, {name: _longer(tensor, dynamic.get(name)) for name, tensor in kwargs.items()}
-    return args, kwargs
+    if isinstance(dynamic, Mapping):
+        axes = [
+            dynamic.get(name)
+            for name, _ in zip(inspect.signature(module.forward).parameters, args, strict=False)
+        ]
+        kwargs = {name: _longer(tensor, dynamic.get(name)) for name, tensor in kwargs.items()}
+    else:
+        axes = list(dynamic or ())
+    axes += [None] * (len(args) - len(axes))
+    return tuple(_longer(tensor, named) for tensor, named in zip(args, axes, strict=False)), kwargs
 
 
 def _longer(tensor: torch.Tensor, axes: Any) -> torch.Tensor:
@@ -134,6 +138,7 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
 def _explained(module: torch.nn.Module, error: Exception, who: str) -> str:
     name = type(module).__name__
     said = " ".join(str(error).split()).partition("Suggested fixes")[0]
+    said = said.replace('For more information, run with TORCH_LOGS="+dynamic". ', "")
     where = _where(module, error)
     if "data-dependent" in said or "DataDependent" in type(error).__name__:
         return f"{who}: torch.export cannot follow {name}{where}: {_BRANCH}. torch says: {said[:200]}"

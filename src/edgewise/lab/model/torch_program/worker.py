@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab import jobs
+from edgewise.lab.model.torch_program.job import Job, Made
 from edgewise.lab.quiet import no_telemetry
 
-__all__ = ["Job", "Made"]
-
-
-class Job(msgspec.Struct, frozen=True):
-    """What to convert, a `.pt2` or a `file.py:function`, and the file to write."""
-
-    source: str
-    out: str
-
-
-class Made(msgspec.Struct, frozen=True):
-    """How the conversion went: torch's version, and how far the answers are on how many requests and sizes.
-
-    `refused` is the reason of a framework that failed.
-    """
-
-    torch: str = ""
-    requests: int = 0
-    sizes: int = 0
-    rms: float = 0.0
-    refused: str | None = None
+__all__ = ["make"]
 
 
 def make(job: Job) -> Made:
     """Do the job. Raises InputError where the user can put it right."""
     no_telemetry()
+    # Torch names folders by the user, though nothing goes into them here; to look one up opens a socket.
+    os.environ.setdefault("USER", "edgewise")
     import torch
 
     from edgewise.lab.model.torch_program.convert import convert
