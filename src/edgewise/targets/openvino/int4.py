@@ -24,7 +24,7 @@ def compress(job: Job, method: OpenVinoInt4) -> None:
         job.folder,
         "int4_sym" if method.symmetric else "int4_asym",
         job.calibration if asked else (),
-        turn=method.gptq,
+        turn=asked,
         group_size=method.group,
         ratio=method.ratio,
         awq=method.awq,
