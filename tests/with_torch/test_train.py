@@ -143,7 +143,7 @@ def test_a_pruned_net_gives_the_same_shape_for_fewer_multiplications(tmp_path: P
 
 def test_more_than_can_be_pruned_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match="99% of the multiplications cannot be pruned away in steps of 8 channels"
+        ToolchainError, match="99% of the multiplications cannot be pruned away in steps of 8 channels"
     ):
         trained(tmp_path, tiny_cnn(), Pruned(share=0.99))
 

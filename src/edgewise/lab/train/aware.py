@@ -76,7 +76,7 @@ def rounded(module: nn.Module, bits: int) -> Iterator[None]:
     layers = [layer for layer in module.modules() if isinstance(layer, _ROUNDED)]
     hooks = []
     for layer in layers:
-        layer.add_module("rounded_input", _Activation())
+        layer.add_module("rounded_input", _Activation().to(layer.weight.device))
         parametrize.register_parametrization(layer, "weight", _Weight(bits))
         hooks.append(layer.register_forward_pre_hook(_round_input))
     try:

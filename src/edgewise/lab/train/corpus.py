@@ -104,6 +104,8 @@ class Corpus:
 def read(path: Path, model: OnnxModel, *, labels: bool, seed: int, kept: Path | None = None) -> Corpus:
     """Read a store of samples and ask the original for its answers; `kept` is a file that keeps them for the next.
 
+    Labels are left out where the judged output is no scores of several classes.
+
     Raises InputError naming the sample whose label does not fit the answer.
     """
     with Store(path) as store:
@@ -174,7 +176,7 @@ def _batch(
     inputs = tuple(torch.from_numpy(np.array(stacked[spec.name])) for spec in model.inputs)
     scored = _scored(answers)
     labels = None
-    if given[rows[0]] is not None:
+    if given[rows[0]] is not None and scored.ndim and scored.shape[-1] > 1:
         wanted = scored.shape[:-1] if len(rows) == 1 else (1, *scored.shape[1:-1])
         one = [_label(given[row], wanted, scored.shape[-1], row) for row in rows]
         labels = torch.from_numpy(np.concatenate(one) if len(one) > 1 else one[0])

@@ -71,6 +71,8 @@ def fit(net: nn.Module, corpus: Corpus, goal: Goal, settings: Settings) -> Fitte
     while not training.finished:
         loss = training.epoch(corpus.epoch(settings.batch, generator))
         epochs.append(_judged(net, corpus, goal, settings.device, loss))
+        if not math.isfinite(epochs[-1].held):
+            raise training.diverged(epochs[-1].held)
         if _rank(epochs[-1]) >= max(map(_rank, epochs)):
             best, kept = len(epochs) - 1, copy.deepcopy(net.state_dict())
     net.load_state_dict(kept)
@@ -140,10 +142,14 @@ class _Training:
         began = max(1.0, sum(self.first) / len(self.first))
         now = sum(self.recent) / len(self.recent)
         if not math.isfinite(loss) or (self.step > _TRIED and now > _EXPLODED * began):
-            raise ToolchainError(
-                f"training diverged at step {self.step} of {self.total}: the loss went from {self.first[0]:.3g} to "
-                f"{loss:.3g}; set [train] learning_rate below {self.settings.rate:g}"
-            )
+            raise self.diverged(loss)
+
+    def diverged(self, loss: float) -> ToolchainError:
+        """Return the error that says how far training came, and what to change."""
+        return ToolchainError(
+            f"training diverged at step {self.step} of {self.total}: the loss went from {self.first[0]:.3g} to "
+            f"{loss:.3g}; set [train] learning_rate below {self.settings.rate:g}"
+        )
 
     def _keep_to_time(self) -> None:
         """Shorten the schedule where the pace so far would exceed the time."""

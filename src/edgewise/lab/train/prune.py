@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from edgewise.errors import InputError, ToolchainError, missing_extra
+from edgewise.errors import ToolchainError, missing_extra
 from edgewise.lab.model.runtime import reason
 from edgewise.lab.train.fit import outputs
 
@@ -37,7 +37,7 @@ def pruned(
     """Return a copy of `module` with `share` of its multiplications gone, or a little more; `module` changes, too.
 
     `backward` leaves the loss's gradients in the module it is given. Raises ToolchainError where torch-pruning
-    cannot follow the graph, InputError where so much cannot go.
+    cannot follow the graph, or so much cannot go.
     """
     try:
         import torch_pruning as pruning
@@ -56,7 +56,7 @@ def pruned(
         else:
             low = ratio
     if best is None:
-        raise InputError(
+        raise ToolchainError(
             f"{share:.0%} of the multiplications cannot be pruned away in steps of {align} channels: ask for less"
         )
     return best

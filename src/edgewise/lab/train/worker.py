@@ -124,17 +124,22 @@ def _trained(job: Job, device: str, started: float) -> Done:
         samples=found.rows,
         seconds=time.perf_counter() - started,
         device=device,
-        notes=_notes(job, fitted),
+        notes=_notes(job, fitted, classes=goal.classes),
     )
 
 
-def _notes(job: Job, fitted: Fitted) -> tuple[str, ...]:
-    if not fitted.shortened:
-        return ()
-    return (
-        f"{job.student.name}: {fitted.steps} of {fitted.planned} steps were made in {job.options.seconds:g} s: "
-        "a longer [train] seconds may give a better student, and a shortened training not the same one twice",
-    )
+def _notes(job: Job, fitted: Fitted, *, classes: bool) -> tuple[str, ...]:
+    notes = []
+    if job.options.labels and not classes:
+        notes.append(
+            f"{job.student.name}: the answer is no scores of classes, so labels were not learned from"
+        )
+    if fitted.shortened:
+        notes.append(
+            f"{job.student.name}: {fitted.steps} of {fitted.planned} steps were made in {job.options.seconds:g} s: "
+            "a longer [train] seconds may give a better student, and a shortened training not the same one twice"
+        )
+    return tuple(notes)
 
 
 def _cost(model: OnnxModel, feed: dict[str, Any]) -> Cost:
