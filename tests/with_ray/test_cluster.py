@@ -13,7 +13,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from ray.cluster_utils import Cluster as Nodes
 
 import unruly
 from conftest import Command
@@ -32,6 +31,8 @@ from edgewise.targets.onnxruntime.build import StaticInt8
 from edgewise.targets.openvino.build import OpenVinoPtq
 from projects import Project
 
+pytest.importorskip("ray", reason="Ray is not installed: make test-ray installs it")
+
 STORE = 100_000_000
 TRIED = (
     Candidate(StaticInt8(calibration="percentile"), "onnxruntime"),
@@ -47,7 +48,7 @@ def score(outputs, label):
 class Lab:
     """A cluster, and the folder by which the slow builds of its nodes are known."""
 
-    nodes: Nodes
+    nodes: Any
     place: Path
     added: list[Any] = field(default_factory=list)
 
@@ -69,6 +70,8 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two nodes beside a head that takes no work; they find the unruly target, and work in a folder of their own."""
+    from ray.cluster_utils import Cluster as Nodes
+
     folder = tmp_path_factory.mktemp("ray")
     site = unruly.install(folder / "site")
     with pytest.MonkeyPatch.context() as patch:

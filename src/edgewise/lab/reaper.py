@@ -8,6 +8,7 @@ follows the thread that started a worker, reaches no grandchild and is Linux alo
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -56,7 +57,7 @@ def _say(line: str) -> None:
 
 def _begun() -> int:
     reading, writing = os.pipe()
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__],
         stdin=reading,
         stdout=subprocess.DEVNULL,
@@ -65,7 +66,16 @@ def _begun() -> int:
         cwd="/",
     )
     os.close(reading)
+    atexit.register(_end, writing, process)
     return writing
+
+
+def _end(pipe: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait for it where this process ends as it should: then nothing at all is left."""
+    if _owner == os.getpid():
+        os.close(pipe)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)
 
 
 def _wait() -> None:
