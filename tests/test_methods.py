@@ -95,7 +95,7 @@ def small_bert() -> onnx.ModelProto:
     """A BERT of two layers, 32 channels and four heads, as the demo exports it."""
     rng = np.random.default_rng(0)
     hidden, inner = 32, 64
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (50, hidden),
         "embeddings.position_embeddings.weight": (16, hidden),
         "embeddings.token_type_embeddings.weight": (2, hidden),

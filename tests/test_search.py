@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from edgewise.lab.model import load
 from edgewise.lab.search import protect
 from edgewise.lab.search.screen import screen
 from edgewise.lab.trial import Trial
-from edgewise.targets.building import NncfPtq, Quantizer, WeightInt8
+from edgewise.targets.building import NncfPtq, Original, Quantizer, WeightInt8
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
 from models import model, normal, save, tensor, tiny_cnn, tiny_mlp, tiny_transformer
 from projects import digits
@@ -223,7 +225,12 @@ def test_where_half_of_the_layers_are_not_enough_the_search_ends() -> None:
 
 
 @pytest.mark.slow
-def test_of_a_tool_with_many_settings_the_nearest_are_judged(tmp_path: Path) -> None:
+def test_of_a_tool_with_many_settings_the_nearest_are_judged(
+    tmp_path: Path, only: Callable[..., None]
+) -> None:
+    settings = itertools.product(("minmax", "percentile", "entropy"), (False, True))
+    methods = [StaticInt8(calibration=found, per_channel=each) for found, each in settings]
+    only(*(Candidate(method, "onnxruntime") for method in (Original(), *methods)))
     build = edgewise.build(digits(tmp_path / "project"), out=tmp_path / "out", cache=tmp_path / "cache")
     static = [row for row in build.result.candidates if "static-int8" in row.id]
     over = [row for row in static if row.status == "passed over"]

@@ -90,15 +90,17 @@ def variations(method: Method, traits: Traits) -> Iterator[Method]:
         case NncfPtq():
             yield from method.variations(traits)
         case Int4Blocks():
-            yield replace(method, rounding="k-quant")
-            yield replace(method, rounding="gptq")
+            for rounding in ("gptq", "k-quant", "rtn"):
+                if rounding != method.rounding:
+                    yield replace(method, rounding=rounding)
             yield replace(method, symmetric=not method.symmetric)
 
 
 def smaller(traits: Traits) -> Iterator[Method]:
     """Yield what stores fewer than 8 bits, the most robust first."""
-    yield Int4Blocks(block=32)
-    yield Int4Blocks(block=128)
+    yield Int4Blocks(rounding="gptq")
+    yield Int4Blocks()
+    yield Int4Blocks(rounding="gptq", block=128)
 
 
 def build(method: Method, job: Job) -> None:
