@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from msgspec import convert
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -229,7 +230,10 @@ def test_of_a_tool_with_many_settings_the_nearest_are_judged(
     tmp_path: Path, only: Callable[..., None]
 ) -> None:
     settings = itertools.product(("minmax", "percentile", "entropy"), (False, True))
-    methods = [StaticInt8(calibration=found, per_channel=each) for found, each in settings]
+    methods = [
+        convert({"method": "static-int8", "calibration": ranges, "per_channel": each}, StaticInt8)
+        for ranges, each in settings
+    ]
     only(*(Candidate(method, "onnxruntime") for method in (Original(), *methods)))
     build = edgewise.build(digits(tmp_path / "project"), out=tmp_path / "out", cache=tmp_path / "cache")
     static = [row for row in build.result.candidates if "static-int8" in row.id]

@@ -81,12 +81,7 @@ def variations(method: Method, traits: Traits) -> Iterator[Method]:
             if traits.transformer:
                 yield replace(method, fused=not method.fused)
         case StaticInt8():
-            if not method.per_channel:
-                yield replace(method, per_channel=True)
-            for ranges in ("mse", "percentile", "entropy", "minmax"):
-                if ranges != method.calibration:
-                    yield replace(method, calibration=ranges, per_channel=True)
-            yield replace(method, per_channel=True, bias_correction=not method.bias_correction)
+            yield from _static_variations(method)
         case NncfPtq():
             yield from method.variations(traits)
         case Int4Blocks():
@@ -94,6 +89,15 @@ def variations(method: Method, traits: Traits) -> Iterator[Method]:
                 if rounding != method.rounding:
                     yield replace(method, rounding=rounding)
             yield replace(method, symmetric=not method.symmetric)
+
+
+def _static_variations(method: StaticInt8) -> Iterator[StaticInt8]:
+    if not method.per_channel:
+        yield replace(method, per_channel=True)
+    for ranges in ("mse", "percentile", "entropy", "minmax"):
+        if ranges != method.calibration:
+            yield replace(method, calibration=ranges, per_channel=True)
+    yield replace(method, per_channel=True, bias_correction=not method.bias_correction)
 
 
 def smaller(traits: Traits) -> Iterator[Method]:
