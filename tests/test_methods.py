@@ -304,6 +304,12 @@ def test_fused_attention_becomes_one_integer_operator(tmp_path: Path) -> None:
     assert error(made, proto, samples) < 0.2
 
 
+def test_a_protected_layer_that_fusing_takes_away_is_an_error(tmp_path: Path) -> None:
+    at = "encoder.layer.0.attention.self.query/MatMul"
+    with pytest.raises(ToolchainError, match=r"to stay as they are: encoder\.layer\.0"):
+        built(DynamicInt8(fused=True, protected=(at,)), small_bert(), sentences(2), tmp_path / "out")
+
+
 def test_nothing_to_fuse_is_said(tmp_path: Path) -> None:
     for method in (Fused(), DynamicInt8(fused=True)):
         with pytest.raises(ToolchainError, match="nothing to fuse"):

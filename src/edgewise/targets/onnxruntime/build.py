@@ -116,8 +116,11 @@ def build(method: Method, job: Job) -> None:
         case Fused():
             fuse.fuse(job.prepared(), destination)
         case DynamicInt8():
+            source = job.prepared()
+            if method.fused:
+                source = fuse.fuse(source, job.work / "fused.onnx", method.protected)
             quantize.quantize_dynamic(
-                fuse.fuse(job.prepared(), job.work / "fused.onnx") if method.fused else job.prepared(),
+                source,
                 destination,
                 job.work,
                 per_channel=method.per_channel,
