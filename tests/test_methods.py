@@ -485,7 +485,7 @@ def test_what_is_protected_stays_so_in_every_variation(target: str) -> None:
         (DynamicInt8(fused=True), "onnxruntime"),
         (Fused(), "onnxruntime"),
         (NncfPtq(transformer=True, smooth=0.5), "onnxruntime"),
-        (OpenVinoPtq(transformer=True, smooth=0.5, full_bias_correction=True), "openvino"),
+        (OpenVinoPtq(transformer=True, smooth=0.5), "openvino"),
         (OpenVinoInt4(ratio=0.5), "openvino"),
     ],
     ids=str,
