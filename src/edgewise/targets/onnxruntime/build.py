@@ -104,7 +104,8 @@ def smaller(traits: Traits) -> Iterator[Method]:
     """Yield what stores fewer than 8 bits, the most robust first."""
     yield Int4Blocks(rounding="gptq")
     yield Int4Blocks()
-    yield Int4Blocks(rounding="gptq", block=128)
+    yield Int4Blocks(rounding="gptq", tables="int4")
+    yield Int4Blocks(rounding="gptq", block=128, tables="int4")
 
 
 def build(method: Method, job: Job) -> None:
