@@ -95,7 +95,7 @@ def small_bert() -> onnx.ModelProto:
     """A BERT of two layers, 32 channels and four heads, as the demo exports it."""
     rng = np.random.default_rng(0)
     hidden, inner = 32, 64
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (50, hidden),
         "embeddings.position_embeddings.weight": (16, hidden),
         "embeddings.token_type_embeddings.weight": (2, hidden),
@@ -304,6 +304,12 @@ def test_fused_attention_becomes_one_integer_operator(tmp_path: Path) -> None:
     assert error(made, proto, samples) < 0.2
 
 
+def test_a_protected_layer_that_fusing_takes_away_is_an_error(tmp_path: Path) -> None:
+    at = "encoder.layer.0.attention.self.query/MatMul"
+    with pytest.raises(ToolchainError, match=r"to stay as they are: encoder\.layer\.0"):
+        built(DynamicInt8(fused=True, protected=(at,)), small_bert(), sentences(2), tmp_path / "out")
+
+
 def test_nothing_to_fuse_is_said(tmp_path: Path) -> None:
     for method in (Fused(), DynamicInt8(fused=True)):
         with pytest.raises(ToolchainError, match="nothing to fuse"):
@@ -381,17 +387,35 @@ def test_gptq_without_samples_says_what_it_lacks(tmp_path: Path) -> None:
         built(Int4Blocks(rounding="gptq"), wide(), [], tmp_path / "out")
 
 
-def test_tables_are_stored_in_eight_bits_beside_four_bit_matrices(tmp_path: Path) -> None:
-    proto, samples = wide(), [{"ids": np.array([[3, 9]])}]
+def with_a_table() -> onnx.ModelProto:
+    """The wide model behind an embedding of 400 rows."""
+    proto = wide()
     proto.graph.node.insert(0, helper.make_node("Gather", ["table", "ids"], ["x"]))
     proto.graph.initializer.append(
         onnx.numpy_helper.from_array(normal(8, 400, 256) * np.float32(20), "table")
     )
-    del proto.graph.input[:]
-    proto.graph.input.append(tensor("ids", [1, 2], onnx.TensorProto.INT64))
+    proto.graph.input[0].CopyFrom(tensor("ids", [1, 2], onnx.TensorProto.INT64))
     proto.graph.output[0].CopyFrom(tensor("logits", [1, 2, 256]))
-    made = built(Int4Blocks(), proto, samples, tmp_path / "out")
+    return proto
+
+
+@pytest.mark.parametrize(("tables", "share"), [("int8", 0.22), ("int4", 0.17)])
+def test_tables_are_stored_in_few_bits_as_well(tables: Any, share: float, tmp_path: Path) -> None:
+    proto, samples = with_a_table(), [{"ids": np.array([[3, 9]])}]
+    made, again = (built(Int4Blocks(tables=tables), proto, samples, tmp_path / name) for name in "ab")
     assert targets.builder("onnxruntime").operators(made) == Operators(3, 3)
+    assert made.stat().st_size < share * proto.ByteSize()
+    assert error(made, proto, samples) < 0.25
+    assert made.read_bytes() == again.read_bytes()
+
+
+def test_a_table_that_a_matrix_shares_is_not_torn_apart(tmp_path: Path) -> None:
+    proto, samples = with_a_table(), [{"ids": np.array([[3, 9]])}]
+    proto.graph.node.append(helper.make_node("Transpose", ["table"], ["turned"]))
+    proto.graph.node.append(helper.make_node("MatMul", ["x", "turned"], ["again"]))
+    proto.graph.output.append(tensor("again", [1, 2, 400]))
+    made = built(Int4Blocks(tables="int4"), proto, samples, tmp_path / "out")
+    assert "GatherBlockQuantized" not in [node.op_type for node in onnx.load(made).graph.node]
     assert error(made, proto, samples) < 0.2
 
 
@@ -479,7 +503,7 @@ def test_what_is_protected_stays_so_in_every_variation(target: str) -> None:
         (DynamicInt8(fused=True), "onnxruntime"),
         (Fused(), "onnxruntime"),
         (NncfPtq(transformer=True, smooth=0.5), "onnxruntime"),
-        (OpenVinoPtq(transformer=True, smooth=0.5, full_bias_correction=True), "openvino"),
+        (OpenVinoPtq(transformer=True, smooth=0.5), "openvino"),
         (OpenVinoInt4(ratio=0.5), "openvino"),
     ],
     ids=str,

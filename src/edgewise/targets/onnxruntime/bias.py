@@ -25,8 +25,8 @@ from edgewise.targets.graph import write
 
 __all__ = ["corrected"]
 
-_SAMPLES = 64
-"""Samples asked at most: each is run once for every layer."""
+_RUNS, _FEWEST, _MOST = 1024, 8, 64
+"""Every sample asked is run once for every layer: so many are asked that it comes to about 1024 runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ def corrected(
     write(model, biased)
     quantized(biased, once)
     layers = _quantized(layers, onnx.load(once, load_external_data=False).graph)
+    model = onnx.load(biased)
     if layers:
-        wanted = _means(_measuring(biased, layers, shifted=False, work=work), layers, samples[:_SAMPLES])
-        shifts = _shifts(
-            _measuring(once, layers, shifted=True, work=work), layers, wanted, samples[:_SAMPLES]
-        )
+        asked = samples[: max(_FEWEST, min(_MOST, _RUNS // len(layers)))]
+        wanted = _means(_measuring(biased, layers, shifted=False, work=work), layers, asked)
+        shifts = _shifts(_measuring(once, layers, shifted=True, work=work), layers, wanted, asked)
         _shift_biases(model.graph, layers, shifts)
     path = work / "corrected.onnx"
     write(model, path)

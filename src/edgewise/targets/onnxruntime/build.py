@@ -81,24 +81,31 @@ def variations(method: Method, traits: Traits) -> Iterator[Method]:
             if traits.transformer:
                 yield replace(method, fused=not method.fused)
         case StaticInt8():
-            if not method.per_channel:
-                yield replace(method, per_channel=True)
-            for ranges in ("mse", "percentile", "entropy", "minmax"):
-                if ranges != method.calibration:
-                    yield replace(method, calibration=ranges, per_channel=True)
-            yield replace(method, per_channel=True, bias_correction=not method.bias_correction)
+            yield from _static_variations(method)
         case NncfPtq():
             yield from method.variations(traits)
         case Int4Blocks():
-            yield replace(method, rounding="k-quant")
-            yield replace(method, rounding="gptq")
+            for rounding in ("gptq", "k-quant", "rtn"):
+                if rounding != method.rounding:
+                    yield replace(method, rounding=rounding)
             yield replace(method, symmetric=not method.symmetric)
+
+
+def _static_variations(method: StaticInt8) -> Iterator[StaticInt8]:
+    if not method.per_channel:
+        yield replace(method, per_channel=True)
+    for ranges in ("mse", "percentile", "entropy", "minmax"):
+        if ranges != method.calibration:
+            yield replace(method, calibration=ranges, per_channel=True)
+    yield replace(method, per_channel=True, bias_correction=not method.bias_correction)
 
 
 def smaller(traits: Traits) -> Iterator[Method]:
     """Yield what stores fewer than 8 bits, the most robust first."""
-    yield Int4Blocks(block=32)
-    yield Int4Blocks(block=128)
+    yield Int4Blocks(rounding="gptq")
+    yield Int4Blocks()
+    yield Int4Blocks(rounding="gptq", tables="int4")
+    yield Int4Blocks(rounding="gptq", block=128, tables="int4")
 
 
 def build(method: Method, job: Job) -> None:
@@ -110,8 +117,11 @@ def build(method: Method, job: Job) -> None:
         case Fused():
             fuse.fuse(job.prepared(), destination)
         case DynamicInt8():
+            source = job.prepared()
+            if method.fused:
+                source = fuse.fuse(source, job.work / "fused.onnx", method.protected)
             quantize.quantize_dynamic(
-                fuse.fuse(job.prepared(), job.work / "fused.onnx") if method.fused else job.prepared(),
+                source,
                 destination,
                 job.work,
                 per_channel=method.per_channel,

@@ -7,7 +7,7 @@ for two behind the mask, then finds none. So they are taken apart first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +33,11 @@ _FUSED = frozenset(
 )
 
 
-def fuse(source: Path, destination: Path) -> Path:
+def fuse(source: Path, destination: Path, kept: Collection[str] = ()) -> Path:
     """Write `source`, whose constants are initializers, with what can be fused as one operator; return `destination`.
 
-    The optimizer finds out the number of heads by itself. Raises ToolchainError where nothing was fused.
+    The optimizer finds out the number of heads by itself. Raises ToolchainError where nothing was fused, and where
+    a tensor in `kept` is gone, as its operator became a part of another.
     """
     try:
         from onnxruntime.transformers import optimizer
@@ -51,6 +52,10 @@ def fuse(source: Path, destination: Path) -> Path:
         raise ToolchainError(
             "nothing to fuse: no attention, skip connection, normalisation or GELU of this model has a form that "
             "ONNX Runtime's optimizer knows"
+        )
+    if lost := set(kept).difference(name for node in made.graph.node for name in node.output):
+        raise ToolchainError(
+            f"fusing takes away layers that are to stay as they are: {', '.join(sorted(lost))}"
         )
     _settle(made, model.producer_name, model.producer_version)
     write(made, destination)

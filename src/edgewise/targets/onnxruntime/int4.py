@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgewise.errors import ToolchainError, missing_extra
 from edgewise.targets.building import Job, WeightInt8
 from edgewise.targets.graph import nodes, write
-from edgewise.targets.onnxruntime import gptq
+from edgewise.targets.onnxruntime import gathered, gptq
 from edgewise.targets.onnxruntime.recipes import Int4Blocks
 
 __all__ = ["compress"]
@@ -34,20 +34,22 @@ def compress(method: Int4Blocks, job: Job, destination: Path) -> None:
 
     Raises ToolchainError where no weight can be stored in 4 bits, and where a rounding needs what is not installed.
     """
-    chosen = {
-        node.output[0]: node
-        for node in _matrices(onnx.load(job.prepared()).graph, method.block)
-        if node.output[0] not in method.protected
-    }
-    if not chosen:
+    graph = onnx.load(job.prepared()).graph
+    chosen = [node.output[0] for node in _matrices(graph, method.block)]
+    gathers = gathered.tables(graph, method.block) if method.tables == "int4" else []
+    chosen, gathers = ([one for one in found if one not in method.protected] for found in (chosen, gathers))
+    if not (chosen or gathers):
         raise ToolchainError(
             f"no MatMul or Gemm of this model has {_SMALLEST} weights in blocks of {method.block} or more, and no "
             "other operator (such as a convolution) can hold 4 bits here: take an int8 method"
         )
-    model = onnx.load(_others_in_int8(job, (*chosen, *method.protected)))
+    model = onnx.load(_others_in_int8(job, (*chosen, *gathers, *method.protected)))
+    gathered.store(model.graph, gathers, method.block)
     names = _split_gemms(model.graph, chosen)
     _name_the_others(model.graph)
-    write(_rounded(model, method, names, job), destination)
+    made = _rounded(model, method, names, job) if names else model
+    _settle(made, method.accuracy_level)
+    write(made, destination)
 
 
 def _matrices(graph: onnx.GraphProto, block: int) -> Iterator[onnx.NodeProto]:
@@ -143,7 +145,6 @@ def _rounded(model: onnx.ModelProto, method: Int4Blocks, names: Sequence[str], j
     quantizer.process()
     made = quantizer.model.model
     assert isinstance(made, onnx.ModelProto)
-    _settle(made, method.accuracy_level)
     return made
 
 

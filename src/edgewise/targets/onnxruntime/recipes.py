@@ -12,8 +12,8 @@ __all__ = ["DynamicInt8", "Fused", "Int4Blocks", "StaticInt8"]
 class Fused(Method, frozen=True, tag="fused"):
     """Attention, skip connections, normalisation and GELU as one operator each (onnxruntime.transformers.optimizer).
 
-    Only ONNX Runtime reads the result; arithmetic stays float32. On a MiniLM it is as fast as the original, since
-    ONNX Runtime fuses most of it as it loads: it pays together with `DynamicInt8(fused=True)`.
+    Only ONNX Runtime reads the result; arithmetic stays float32. Measured on a MiniLM it is as fast as the original:
+    what ONNX Runtime fuses as it loads does as much. It is there for `DynamicInt8(fused=True)`.
     """
 
     precision: ClassVar[Precision] = "fp32"
@@ -44,7 +44,7 @@ class StaticInt8(Quantizer, frozen=True, tag="static-int8", kw_only=True):
 
 
 class Int4Blocks(Quantizer, frozen=True, tag="int4-blocks", kw_only=True):
-    """MatMul weights in 4 bits, `block` inputs of a channel sharing a scale; tables and other weights in int8.
+    """MatMul weights in 4 bits, `block` inputs of a channel sharing a scale; other weights in int8, `tables` in either.
 
     `rounding`: "rtn" to the nearest, "k-quant" with the scale that errs least, "gptq" making up for each weight's
     error by the next ones (asks the calibration samples), "hqq" robust to outliers (needs torch). `accuracy_level` 4
@@ -56,3 +56,4 @@ class Int4Blocks(Quantizer, frozen=True, tag="int4-blocks", kw_only=True):
     symmetric: bool = False
     rounding: Literal["rtn", "k-quant", "gptq", "hqq"] = "rtn"
     accuracy_level: Literal[0, 4] = 4
+    tables: Literal["int8", "int4"] = "int8"

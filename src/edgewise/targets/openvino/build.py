@@ -106,16 +106,20 @@ def variations(method: Method, traits: Traits) -> Iterator[Method]:
                 mode="int8-symmetric" if method.mode == "int8-asymmetric" else "int8-asymmetric"
             )
         case OpenVinoInt4():
-            yield replace(method, scale_estimation=True)
-            yield replace(method, awq=True, scale_estimation=True)
-            yield replace(method, gptq=True)
-            yield replace(method, ratio=0.8)
+            around = (
+                replace(method, gptq=True),
+                replace(method, awq=True, scale_estimation=True),
+                replace(method, symmetric=not method.symmetric),
+                replace(method, ratio=0.8),
+            )
+            yield from (one for one in around if one != method)
 
 
 def smaller(traits: Traits) -> Iterator[Method]:
     """Yield what stores fewer than 8 bits, the most robust first."""
-    yield OpenVinoInt4(group=32)
-    yield OpenVinoInt4(group=128)
+    yield OpenVinoInt4(gptq=True)
+    yield OpenVinoInt4()
+    yield OpenVinoInt4(gptq=True, group=128)
 
 
 def build(method: Method, job: Job) -> None:

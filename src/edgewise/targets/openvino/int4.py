@@ -18,6 +18,8 @@ _INT4 = frozenset({"i4", "u4"})
 
 def compress(job: Job, method: OpenVinoInt4) -> None:
     """Write the job's source as IR with int4 weights. Raises ToolchainError where none can be stored so."""
+    # NNCF's options that ask samples take weights that lie turned: GPTQ refuses others, and the scales that it
+    # estimates for them are wrong (a MiniLM then answers at chance).
     asked = method.awq or method.scale_estimation or method.gptq or method.ratio < 1
     convert.compress_weights(
         job.source,

@@ -1,6 +1,7 @@
 """Constant operands of MatMul with the inputs of a channel side by side, as weights lie that PyTorch exports.
 
-NNCF's GPTQ takes them so only, and ONNX has no MatMul whose operand is turned. The function stays what it was.
+What of NNCF's weight compression asks samples works for these only, and ONNX has no MatMul whose operand is turned.
+The function stays what it was.
 """
 
 from __future__ import annotations
