@@ -26,7 +26,7 @@ from edgewise.lab.train.students import AnyStudent, Aware, FewerLayers, Named, P
 from edgewise.lab.train.worker import Done, Job, Options, train
 from edgewise.lab.workshop import Workshop
 from edgewise.targets.graph import spec
-from models import INT64, Weights, model, normal, save, tensor, tiny_cnn, tiny_mlp
+from models import INT64, model, normal, save, tensor, tiny_cnn, tiny_mlp
 from projects import digits
 
 OURS = """\
@@ -39,7 +39,7 @@ def make():
 
 def stacked(count: int, *, text: bool = False) -> onnx.ModelProto:
     """`count` layers of two products and a residual sum, over x (batch, 8) or over each of ids (batch, length)."""
-    weights: Weights = {"table": normal(7, 32, 8) * np.float32(4)}
+    weights: dict[str, Any] = {"table": normal(7, 32, 8) * np.float32(4)}
     given = "x"
     nodes = [helper.make_node("Gather", ["table", "ids"], ["x"])] if text else []
     for n in range(count):

@@ -38,7 +38,7 @@ class Pruned(Student, frozen=True, tag="pruned", kw_only=True):
     Channel counts stay multiples of `align`: kernels of runtimes work on groups of 8 or 16.
     """
 
-    rate: ClassVar[float] = 2e-3
+    rate: ClassVar[float] = 5e-3
     share: Share = 0.5
     align: Count = 8
 
