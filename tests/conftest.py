@@ -104,7 +104,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that makes builds try the candidates it is given, instead of all."""
-    return lambda *tried: monkeypatch.setattr("edgewise.lab.search.ladder.first_rungs", lambda *_, **__: tried)
+    return lambda *tried: monkeypatch.setattr(
+        "edgewise.lab.search.ladder.first_rungs", lambda *_, **__: tried
+    )
 
 
 @pytest.fixture

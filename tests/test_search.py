@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -240,7 +241,7 @@ def masked() -> onnx.ModelProto:
         helper.make_node("Softmax", ["masked"], ["shares"]),
         helper.make_node("Add", ["shares", "bias"], ["logits"]),
     ]
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "axis": np.array([1], np.int64),
         "one": np.array([1], np.float32),
         "least": np.array([-1e4], np.float32),

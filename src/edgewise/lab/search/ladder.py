@@ -124,6 +124,17 @@ class Ladder:
         attempt.judge_all(self.shop, trials, self.reference, self.watcher)
         self.evaluations += sum(trial.judged is not None for trial in trials)
         attempt.apply_floors(self.plan, trials, self.reference)
+        self._tell_best()
+
+    def _tell_best(self) -> None:
+        """Say what is the best so far for the first tier, with what is known of it."""
+        best = self.standings[0].best(self.trials)
+        if best and best.judged:
+            quality = float(self.plan.metric.value(best.judged.rows.sum(axis=0)))
+            size = best.artifact.artifact.size / self.plan.model.size
+            speed = f"{best.glance.quantile(0.5):.3g} ms, " if best.glance and best.glance.times else ""
+            name = self.plan.metric.name
+            self.watcher.best(f"{best.id}: {speed}{size:.2f}× the bytes, {name} {quality:.4g} on search")
 
     def _wider(self) -> bool:
         """Try variations of one family that would pay and falls short whole; False where there is none."""

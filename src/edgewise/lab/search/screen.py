@@ -5,12 +5,14 @@ No labels are needed, and for all but outliers of activations no data.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from edgewise.lab.compress.already import is_quantized, quantized_share
 from edgewise.lab.compress.enumerate import is_transformer
 from edgewise.lab.compress.equalise import spread
 from edgewise.lab.compress.outliers import outliers
@@ -41,6 +43,7 @@ class Screen:
     equalised. `kurtosis`: of the weights with the longest tails (3 is normal). `outlying`: the widest channel that a
     dense layer reads over the median one, on calibration samples. `fragile`: results that carry a mask of −10,000
     or less, which would take the whole range of its tensor. `transformer`: it has attention.
+    `quantized`: layers that somebody quantized before.
     """
 
     spread: float = 1.0
@@ -48,6 +51,7 @@ class Screen:
     outlying: float = 1.0
     fragile: tuple[str, ...] = ()
     transformer: bool = False
+    quantized: int = 0
 
     @property
     def repairs(self) -> tuple[Repair, ...]:
@@ -62,12 +66,29 @@ class Screen:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was found, where it changes what is tried."""
-        if self.repairs:
-            return (
-                f"one channel is {self.spread:.0f} times as wide as the median one of its layer: "
-                "every quantizer was also tried after equalisation",
+        return tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        if self.quantized:
+            yield (
+                f"the model is already quantized: {self.quantized} of its layers have 8 bits or fewer; int8 and int4 "
+                "were not tried on top: bring the float model to let edgewise choose"
             )
-        return ()
+        if self.repairs:
+            yield (
+                f"one channel is {self.spread:.0f} times as wide as the median one of its layer: "
+                "every quantizer was also tried after equalisation"
+            )
+        if self.smooths:
+            yield (
+                f"one channel that a dense layer reads is {self.outlying:.0f} times as wide as the median one: "
+                "moving such channels into the weights (SmoothQuant) is worth a try"
+            )
+        if self.fragile:
+            yield (
+                f"{len(self.fragile)} results carry a mask of −10,000 or less, which takes the whole range of 8 bits: "
+                "where a quantizer falls short, they stay in float"
+            )
 
 
 def screen(model: Model, samples: Samples = ()) -> Screen:
@@ -81,6 +102,7 @@ def screen(model: Model, samples: Samples = ()) -> Screen:
         outlying=max(outliers(model.proto, samples).values(), default=1.0),
         fragile=fragile(ready),
         transformer=is_transformer(model.proto),
+        quantized=quantized_share(model.proto).quantized if is_quantized(model.proto) else 0,
     )
 
 
