@@ -382,6 +382,11 @@ def test_symmetric_blocks_are_rounded_by_gptq_as_well(tmp_path: Path) -> None:
     assert error(finer, proto, samples[48:]) < 0.6 * error(nearest, proto, samples[48:])
 
 
+def test_a_rounding_without_a_symmetric_form_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="k-quant is never symmetric"):
+        built(Int4Blocks(rounding="k-quant", symmetric=True), wide(), rows(2), tmp_path / "out")
+
+
 def test_gptq_without_samples_says_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there are none"):
         built(Int4Blocks(rounding="gptq"), wide(), [], tmp_path / "out")

@@ -36,7 +36,7 @@ from edgewise.lab.compress.apply import build
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original
 from edgewise.targets.coreml import support
-from edgewise.targets.coreml.build import MAIN, CoreMlInt4, CoreMlInt8, CoreMlPalette, methods
+from edgewise.targets.coreml.build import MAIN, CoreMlInt4, CoreMlInt8, CoreMlPalette, methods, smaller
 from edgewise.targets.coreml.compress import Compression
 from edgewise.targets.coreml.convert import MOST, convert
 from edgewise.targets.coreml.features import IO, Feature
@@ -480,7 +480,8 @@ def test_the_door_offers_what_it_can_build() -> None:
 
     module = targets.builder("coreml")
     for transformer in (False, True):
-        offered = list(methods(Traits(transformer=transformer)))
+        traits = Traits(transformer=transformer)
+        offered = [*methods(traits), *smaller(traits)]
         assert offered[0] == Original()
         assert {type(method) for method in offered} == set(module.METHODS)
     assert "coremltools 9." in module.toolchain()

@@ -85,10 +85,7 @@ def variations(method: Method, traits: Traits) -> Iterator[Method]:
         case NncfPtq():
             yield from method.variations(traits)
         case Int4Blocks():
-            for rounding in ("gptq", "k-quant", "rtn"):
-                if rounding != method.rounding:
-                    yield replace(method, rounding=rounding)
-            yield replace(method, symmetric=not method.symmetric)
+            yield from _int4_variations(method)
 
 
 def _static_variations(method: StaticInt8) -> Iterator[StaticInt8]:
@@ -98,6 +95,14 @@ def _static_variations(method: StaticInt8) -> Iterator[StaticInt8]:
         if ranges != method.calibration:
             yield replace(method, calibration=ranges, per_channel=True)
     yield replace(method, per_channel=True, bias_correction=not method.bias_correction)
+
+
+def _int4_variations(method: Int4Blocks) -> Iterator[Int4Blocks]:
+    for rounding in ("gptq", "k-quant", "rtn"):
+        if rounding != method.rounding and not (method.symmetric and rounding == "k-quant"):
+            yield replace(method, rounding=rounding)
+    if method.rounding in ("rtn", "gptq"):
+        yield replace(method, symmetric=not method.symmetric)
 
 
 def smaller(traits: Traits) -> Iterator[Method]:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewise.errors import ToolchainError, missing_extra
+from edgewise.errors import InputError, ToolchainError, missing_extra
 from edgewise.targets.building import Job, WeightInt8
 from edgewise.targets.graph import nodes, write
 from edgewise.targets.onnxruntime import gathered, gptq
@@ -32,8 +32,13 @@ _SMALLEST = 4096
 def compress(method: Int4Blocks, job: Job, destination: Path) -> None:
     """Write the job's source with MatMul weights in 4 bits and what else is large in int8.
 
-    Raises ToolchainError where no weight can be stored in 4 bits, and where a rounding needs what is not installed.
+    Raises ToolchainError where no weight can be stored in 4 bits, and where a rounding needs what is not installed;
+    InputError for a rounding that has no symmetric form.
     """
+    if method.symmetric and method.rounding in ("k-quant", "hqq"):
+        raise InputError(
+            f"the rounding {method.rounding} is never symmetric: leave that out, or take rtn or gptq"
+        )
     graph = onnx.load(job.prepared()).graph
     chosen = [node.output[0] for node in _matrices(graph, method.block)]
     gathers = gathered.tables(graph, method.block) if method.tables == "int4" else []
@@ -121,8 +126,10 @@ def _name_the_others(graph: onnx.GraphProto) -> None:
 
 def _rounded(model: onnx.ModelProto, method: Int4Blocks, names: Sequence[str], job: Job) -> onnx.ModelProto:
     """Replace the MatMuls of these names by MatMulNBits, and leave all others as they are."""
-    from onnxruntime.quantization import matmul_nbits_quantizer as library
-
+    try:
+        from onnxruntime.quantization import matmul_nbits_quantizer as library
+    except ImportError as error:
+        raise missing_extra("onnx-ir, which ONNX Runtime's 4-bit quantizer needs,", "lab") from error
     if method.rounding == "gptq":
         gptq.round_weights(
             model, names, job.calibration, job.work, block=method.block, symmetric=method.symmetric
