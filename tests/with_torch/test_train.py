@@ -75,7 +75,7 @@ def feeds(proto: onnx.ModelProto, count: int, seed: int = 0) -> list[dict[str, A
     random = np.random.default_rng(seed)
     made = []
     for index in range(count):
-        feed = {}
+        feed: dict[str, Any] = {}
         for item in map(spec, proto.graph.input):
             sizes = [1, *(size if isinstance(size, int) else 4 + index % 2 for size in item.shape[1:])]
             if item.dtype != "int64":
@@ -301,3 +301,15 @@ def test_the_workshop_trains_a_student_once_and_keeps_it(tmp_path: Path) -> None
         Candidate.of("onnxruntime", {"method": "static-int8", "student": {"kind": "aware"}}), first.source
     )
     assert built.operators.quantized == 2
+
+
+def test_a_single_score_is_learned_from_the_original_alone_and_a_note_says_so(tmp_path: Path) -> None:
+    proto = model(
+        [helper.make_node("Gemm", ["x", "w"], ["score"])],
+        [tensor("x", ["batch", 8])],
+        [tensor("score", ["batch", 1])],
+        {"w": normal(1, 8, 1)},
+    )
+    done = trained(tmp_path, proto, Aware(), labels=[0, 1] * 48, epochs=1)
+    assert done.epochs[0].accuracy is None
+    assert "labels were not learned from" in done.notes[0]

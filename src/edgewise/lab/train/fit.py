@@ -25,7 +25,7 @@ from edgewise.lab.train.report import Epoch
 
 __all__ = ["Fitted", "Settings", "fit", "outputs"]
 
-_STEPS, _FEWEST, _MOST = 3000, 3, 30
+_STEPS, _FEWEST, _MOST = 1000, 3, 30
 _WARM, _DECAY, _CLIP = 0.1, 0.01, 1.0
 _TRIED = 10
 """Steps after which their pace is known well enough to plan by."""
@@ -34,7 +34,7 @@ _EXPLODED = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train: passes (None: as many as make some 3,000 steps, 3 to 30), highest rate, samples a step, time."""
+    """How to train: passes (None: as many as make some 1,000 steps, 3 to 30), highest rate, samples a step, time."""
 
     epochs: int | None
     rate: float

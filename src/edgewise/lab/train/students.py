@@ -66,7 +66,7 @@ class StaticEmbedding(Student, frozen=True, tag="static-embedding", kw_only=True
     `ids` and `mask` are the names of inputs, as in `op = "tokenize"`; `mask = ""` where the model takes none.
     """
 
-    rate: ClassVar[float] = 3e-3
+    rate: ClassVar[float] = 1e-3
     size: Count = 256
     ids: str = "input_ids"
     mask: str = "attention_mask"
