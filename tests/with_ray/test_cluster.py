@@ -310,7 +310,9 @@ def test_an_address_where_another_program_listens_is_said_within_15_seconds(proj
         assert time.monotonic() - began < 15
 
 
-@pytest.mark.parametrize("address", ["here", "10.0.0.1", "host:none", ":6379", "host:70000"])
+@pytest.mark.parametrize(
+    "address", ["here", "10.0.0.1", "host:none", ":6379", "host:70000", "ray://host:10001"]
+)
 def test_what_is_no_address_is_said_to_be_none(address: str) -> None:
     with pytest.raises(InputError, match="is no address of a Ray cluster: give HOST:PORT"):
         reach.check(address)

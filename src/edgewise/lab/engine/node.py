@@ -38,7 +38,7 @@ def _answer(parcel: Parcel, contents: dict[str, bytes], folder: Path) -> Answer:
         result: Any = jobs.run(
             parcel.module,
             job,
-            dict,
+            Any,
             timeout=parcel.bounds.seconds,
             memory=parcel.bounds.memory,
             scratch=folder,

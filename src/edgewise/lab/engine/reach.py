@@ -66,10 +66,10 @@ def _own_signals() -> Iterator[None]:
 
 def _port(address: str) -> None:
     """Look whether anybody listens: the quickest way to say no."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+    host, colon, port = address.rpartition(":")
+    if not (host and "/" not in host and colon and port.isdecimal() and 0 < int(port) < 65536):
         raise InputError(
-            f"{address!r} is no address of a Ray cluster: give HOST:PORT, ray://HOST:PORT or auto"
+            f"{address!r} is no address of a Ray cluster: give HOST:PORT as `ray start` prints it, or auto"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
