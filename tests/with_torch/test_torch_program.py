@@ -271,6 +271,7 @@ def test_sizes_and_guards_as_torch_writes_them_pass() -> None:
         "Add(Mul(Integer(2), Symbol('s0', integer=True)), Integer(-1))",
         "FloorDiv(Symbol('s0'), Integer(2))",
         "L['ids'].size()[1] == L['mask'].size()[1]",
+        "L['images']['left'].size()[0] % 8 == 0",
     )
     assert all(map(is_arithmetic, texts))
     assert all(map(is_operator, ("torch.ops.aten.__and__.Tensor", "_operator.mul", "torch.sym_max")))

@@ -31,7 +31,7 @@ LEAST_MEMORY = 200e6
 TEMPLATE = """\
 # What to build: see docs/configuration.md. Paths are relative to this file.
 [model]
-path = "model.onnx"
+path = "model.onnx"              # or model.pt2, "net.py:function" that returns a torch module, model.tflite
 task = "text-classification"
 # license = "Apache-2.0"         # SPDX; unknown is allowed, publishing then is not
 

@@ -1,7 +1,7 @@
 """Do the calibration samples stand for the others? Notes on too few of them, and on those of another distribution.
 
 Calibration and search are compared sample by sample, since the values within one belong together. If both come from
-one source, any order of the samples is as likely as any other; from that alone follow three exact tests:
+one source, any order of the samples is as likely as any other; from that alone follow three tests:
 
 - numbers: the mean and the spread of each sample by Kolmogorov and Smirnov's two-sample test (its asymptotic bound);
 - ranges: how many search samples lie beyond all calibration samples, by Rosenbaum's exceedance test
@@ -66,6 +66,8 @@ def _of_numbers(
 ) -> Iterator[str]:
     """Yield notes on float inputs: four tests, each with a quarter of the chance."""
     mine, theirs = _summary(one), _summary(other)
+    if not len(mine) or not len(theirs):
+        return
     unit = float(np.sqrt(np.mean(theirs[:, 1] ** 2) + np.var(theirs[:, 0])))
     shift = float(np.mean(mine[:, 0]) - np.mean(theirs[:, 0])) / unit if unit else 0.0
     if abs(shift) >= SHIFT and _unlike(mine[:, 0], theirs[:, 0], chance / 4):

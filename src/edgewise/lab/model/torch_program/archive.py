@@ -94,7 +94,7 @@ def _unwanted(reader: Any, records: set[str]) -> str | None:
             name: json.loads(reader.get_record(name)) for name in sorted(records) if name.endswith(".json")
         }
         found = [what for document in documents.values() for what in _code(document, "")]
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return "is damaged: its JSON cannot be read"
     found += [f"a pickle ({name})" for name in sorted(records) if _is_pickle(name)]
     return f"holds what would run code: {found[0]}" if found else None

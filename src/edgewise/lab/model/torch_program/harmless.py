@@ -129,7 +129,7 @@ def _quoted(node: ast.AST) -> list[ast.expr]:
     match node:
         case ast.Call(func=ast.Name(id=name), args=args) if name in _TEXTS:
             return args
-        case ast.Subscript(value=ast.Name(), slice=key):
+        case ast.Subscript(slice=key):
             return [key]
     return []
 
@@ -142,7 +142,7 @@ def _plain(node: ast.AST, texts: set[int]) -> bool:
         case ast.Constant(value=value):
             return value is None or isinstance(value, int | float)
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return not name.startswith("_")
+            return not name.startswith("__")
         case ast.Call(func=ast.Name(id=name)):
             return name in _FUNCTIONS
         case ast.Call(func=function, args=args, keywords=keywords):
