@@ -108,8 +108,8 @@ def test_a_wrong_input_type_is_named(built: Build) -> None:
     "name",
     [
         "onnxruntime/dynamic-int8",
-        "onnxruntime/static-int8-percentile",
-        "onnxruntime/nncf-ptq-mixed",
+        "onnxruntime/static-int8-minmax",
+        "onnxruntime/nncf-ptq-performance",
         "openvino/fp16",
         "openvino/openvino-ptq-performance",
     ],

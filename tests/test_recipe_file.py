@@ -47,15 +47,14 @@ def small(digits_project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 def first(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A build that searched, among four."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgewise.lab.attempt.candidates", lambda **_: TRIED)
+        patch.setattr("edgewise.lab.search.ladder.first_rungs", lambda *_, **__: TRIED)
         return edgewise.build(small.config, tmp_path_factory.mktemp("first") / "out")
 
 
 @pytest.fixture
 def searching(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail whoever searches."""
-    for name in ("attempt.build_all", "pipeline.protect", "search.proxy.pass_over"):
-        monkeypatch.setattr(f"edgewise.lab.{name}", lambda *_, **__: pytest.fail("it searched"))
+    monkeypatch.setattr("edgewise.lab.pipeline._searched", lambda *_, **__: pytest.fail("it searched"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def again(first: Build, small: Project, tmp_path_factory: pytest.TempPathFactory
     """The same from its recipe, with an empty cache, and no way to search."""
     folder = tmp_path_factory.mktemp("again")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgewise.lab.attempt.build_all", lambda *_, **__: pytest.fail("it searched"))
+        patch.setattr("edgewise.lab.pipeline._searched", lambda *_, **__: pytest.fail("it searched"))
         return edgewise.build(small.config, folder / "out", cache=folder / "cache", recipe=recipe_of(first))
 
 

@@ -60,13 +60,20 @@ class Candidate(msgspec.Struct, frozen=True):
         repairs = options.pop("repairs", ())
         options.pop("student", None)
         student = f"~{self.student.name}" if self.student else ""
-        parts = [name, *(_word(key, value) for key, value in options.items()), *repairs]
+        usual = {one.name: one.default for one in msgspec.structs.fields(self.method)}
+        words = (_word(key, value) for key, value in options.items() if not _silent(key, value, usual))
+        parts = [name, *words, *repairs]
         return f"{self.target}/" + "-".join(part for part in parts if part) + student
 
     @property
     def precision(self) -> Precision:
         """The coarse class of arithmetic, for tables."""
         return self.method.precision
+
+
+def _silent(key: str, value: object, usual: dict[str, object]) -> bool:
+    """Tell whether an option goes without saying: a level that needs two words, and is the usual one."""
+    return isinstance(value, int) and not isinstance(value, bool) and "_" in key and value == usual.get(key)
 
 
 def _word(key: str, value: object) -> str:

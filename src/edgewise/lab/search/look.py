@@ -51,9 +51,8 @@ class Looks:
                 trial.reason, trial.built = str(error), None
                 watcher.step(f"{trial.id}: {error}")
                 continue
-            watcher.step(
-                f"{trial.id}: {trial.glance.quantile(0.5):.3g} ms, {trial.distance:.1e} from the original"
-            )
+            speed = f"{trial.glance.quantile(0.5):.3g} ms, " if trial.glance.times else ""
+            watcher.step(f"{trial.id}: {speed}{trial.distance:.1e} from the original")
 
     def _read(self, trial: Trial) -> Measured:
         return self.shop.look(
