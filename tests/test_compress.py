@@ -26,7 +26,7 @@ from edgewise.lab.compress.enumerate import first_rungs, is_transformer
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.quiet import quiet
 from edgewise.lab.search.screen import Screen
-from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original, WeightInt8
+from edgewise.targets.building import Fp16, Method, NncfPtq, Operators, Original, WeightInt4, WeightInt8
 from edgewise.targets.graph import spec
 from edgewise.targets.onnxruntime import quantize, ranges
 from edgewise.targets.onnxruntime.build import DynamicInt8, StaticInt8
@@ -174,6 +174,7 @@ def test_weights_in_constant_nodes_of_an_old_opset_are_quantized(method: Method,
 @pytest.mark.parametrize(
     ("method", "target", "share"),
     [
+        (WeightInt4(), "onnxruntime", 0.14),
         (WeightInt8(), "onnxruntime", 0.26),
         (DynamicInt8(), "onnxruntime", 0.27),
         (Fp16(), "onnxruntime", 0.51),
@@ -198,6 +199,52 @@ def test_int8_weights_are_within_half_a_step_of_the_float_ones(tmp_path: Path) -
     }
     error = stored["w1_int8"].astype(np.float32) * stored["w1_scale"] - normal(1, 256, 256)
     assert (np.abs(error) <= stored["w1_scale"] / 2 + 1e-7).all()
+
+
+def test_four_bits_of_any_operator_answer_alike_and_protected_weights_have_eight(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["logits"]),
+    ]
+    weights = {"w1": normal(1, 32, 16, 3, 3), "w2": normal(2, 16, 32, 1, 1)}
+    proto = model(
+        nodes, [tensor("image", [1, 16, 8, 8])], [tensor("logits", [1, 16, 8, 8])], weights, opset=13
+    )
+    source = save(proto, tmp_path / "source.onnx")
+    kinds = {}
+    for name, protected in (("all", ()), ("one", ("a",))):
+        built = build(WeightInt4(protected=protected), source, [], tmp_path / name)
+        made = onnx.load(main_file(built))
+        kinds[name] = sorted(one.name for one in made.graph.initializer if not one.name.endswith("scale"))
+        sample = {"image": normal(3, 1, 16, 8, 8)}
+        (got,) = answers(built, proto, [sample], "onnxruntime")
+        wanted = targets.session("onnxruntime").load(source, []).run(sample)["logits"]
+        assert np.linalg.norm(got - wanted) < 0.15 * np.linalg.norm(wanted)
+    assert kinds == {"all": ["w1_int4", "w2_int4"], "one": ["w1_int8", "w2_int4"]}
+
+
+def test_four_bits_clip_where_that_errs_less(tmp_path: Path) -> None:
+    weights = {
+        "w": np.concatenate([normal(1, 8, 512) * np.float32(0.1), np.full((8, 1), 1, np.float32)], axis=1)
+    }
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["logits"], transB=1)]
+    proto = model(nodes, [tensor("x", [1, 513])], [tensor("logits", [1, 8])], weights)
+    made = onnx.load(main_file(build(WeightInt4(), save(proto, tmp_path / "s.onnx"), [], tmp_path / "out")))
+    scale = next(numpy_helper.to_array(one) for one in made.graph.initializer if one.name == "w_scale")
+    assert (scale < 1 / 7).all()
+
+
+def test_depthwise_kernels_keep_eight_bits(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Conv", ["image", "w"], ["logits"], group=64, pads=[1, 1, 1, 1])]
+    proto = model(
+        nodes,
+        [tensor("image", [1, 64, 8, 8])],
+        [tensor("logits", [1, 64, 8, 8])],
+        {"w": normal(1, 64, 1, 3, 3)},
+    )
+    with pytest.raises(ToolchainError, match="has 16 values to a channel"):
+        build(WeightInt4(), save(proto, tmp_path / "s.onnx"), [], tmp_path / "out")
 
 
 def test_a_model_whose_weights_are_all_small_is_not_called_compressed(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "Samples",
     "Traits",
     "Weight",
+    "WeightInt4",
     "WeightInt8",
     "installed",
 ]
@@ -78,6 +79,15 @@ class WeightInt8(Quantizer, frozen=True, tag="weight-int8"):
     """Weights stored as per-channel symmetric int8 and dequantized on load or use; activations stay float."""
 
     precision: ClassVar[Precision] = "int8 weights"
+
+
+class WeightInt4(Quantizer, frozen=True, tag="weight-int4"):
+    """Weights stored as per-channel symmetric int4 and unpacked on load; arithmetic in float, for any operator.
+
+    Those that `protected` names, and small ones, are stored in int8. The file needs opset 21.
+    """
+
+    precision: ClassVar[Precision] = "int4 weights"
 
 
 class Nncf(Quantizer, frozen=True, kw_only=True):

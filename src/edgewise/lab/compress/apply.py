@@ -26,9 +26,9 @@ from edgewise.lab.compress.fp16 import to_fp16
 from edgewise.lab.compress.nncf_ptq import to_int8
 from edgewise.lab.compress.prepare import prepared, read, save
 from edgewise.lab.compress.recipe import Candidate, Repair
-from edgewise.lab.compress.weight_int8 import to_int8_weights
+from edgewise.lab.compress.weights import to_int4_weights, to_int8_weights
 from edgewise.lab.quiet import quiet
-from edgewise.targets.building import Fp16, Job, Method, NncfPtq, Original, Samples, WeightInt8
+from edgewise.targets.building import Fp16, Job, Method, NncfPtq, Original, Samples, WeightInt4, WeightInt8
 
 __all__ = ["Built", "build"]
 
@@ -118,6 +118,11 @@ def _weight_int8(method: Method, model: onnx.ModelProto, _: Samples) -> onnx.Mod
     return to_int8_weights(prepared(model), method.protected)
 
 
+def _weight_int4(method: Method, model: onnx.ModelProto, _: Samples) -> onnx.ModelProto:
+    assert isinstance(method, WeightInt4)
+    return to_int4_weights(prepared(model), method.protected)
+
+
 def _nncf_ptq(method: Method, model: onnx.ModelProto, calibration: Samples) -> onnx.ModelProto:
     assert isinstance(method, NncfPtq)
     return to_int8(prepared(model), calibration, method)
@@ -128,6 +133,7 @@ TO_ONNX: dict[type[Method], Callable[[Method, onnx.ModelProto, Samples], onnx.Mo
     Original: _original,
     Fp16: _fp16,
     WeightInt8: _weight_int8,
+    WeightInt4: _weight_int4,
     NncfPtq: _nncf_ptq,
 }
 

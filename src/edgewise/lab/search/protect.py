@@ -1,5 +1,7 @@
 """Mixed precision by protection: as few layers in float as let a quantized file hold the floor.
 
+Of a file with four bits, the protected layers have eight.
+
 layers of a quantized file, ranked by the error each removes a byte, or a microsecond  (a few calibration samples)
 → the first 1, 2, 4 … of them in float: how many are needed?                            (bisection, on the search split)
 → without each of these again: which were needed only because of others?                (a look, then the search split)
@@ -15,9 +17,8 @@ import msgspec
 from edgewise.errors import EdgewiseError
 from edgewise.lab.compress.layers import Cost, Layer, Ranking
 from edgewise.lab.compress.recipe import Candidate
-from edgewise.lab.train.students import AnyStudent
 from edgewise.lab.trial import Trial
-from edgewise.targets.building import NncfPtq, Quantizer
+from edgewise.targets.building import NncfPtq, Quantizer, WeightInt4
 
 if TYPE_CHECKING:
     from edgewise.lab.search.ladder import Ladder
@@ -36,7 +37,7 @@ Attempt = Callable[[Candidate], Trial]
 def protect(ladder: Ladder, base: Trial, budget: int) -> None:
     """Try `base` with layers in float, asking the real metric `budget` times at most."""
     ladder.watcher.stage(f"Protecting layers of {base.id}", budget)
-    ranking = _ranking(ladder, base.candidate.student)
+    ranking = _ranking(ladder, base)
     if ranking is None:
         return
     cost: Cost = "microseconds" if any(one.by_speed for one in ladder.standings) else "bytes"
@@ -53,9 +54,16 @@ def protect(ladder: Ladder, base: Trial, budget: int) -> None:
         _ablate(ladder, min(held, key=_protected_count), ranking, cost, attempted)
 
 
-def _ranking(ladder: Ladder, student: AnyStudent | None) -> Ranking | None:
-    """Rank the layers; None, with the reason as a step, where there is no file to rank them by."""
-    quantized = ladder.try_one(msgspec.structs.replace(RANKED_BY, student=student))
+def _ranking(ladder: Ladder, base: Trial) -> Ranking | None:
+    """Rank the layers; None, with the reason as a step, where there is no file to rank them by.
+
+    A file that keeps the source's names is ranked by itself, all others by NNCF's.
+    """
+    student = base.candidate.student
+    by = RANKED_BY
+    if isinstance(base.candidate.method, WeightInt4):
+        by = Candidate(WeightInt4(), base.candidate.target)
+    quantized = ladder.try_one(msgspec.structs.replace(by, student=student))
     try:
         if quantized.built:
             return ladder.shop.rank(ladder.sources[student], quantized)

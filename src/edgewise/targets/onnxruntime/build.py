@@ -17,6 +17,7 @@ from edgewise.targets.building import (
     Operators,
     Original,
     Traits,
+    WeightInt4,
     WeightInt8,
     installed,
 )
@@ -43,6 +44,7 @@ MAIN = "model.onnx"
 METHODS: tuple[type[Method], ...] = (
     Original,
     Fp16,
+    WeightInt4,
     WeightInt8,
     DynamicInt8,
     StaticInt8,
@@ -107,6 +109,7 @@ def _int4_variations(method: Int4Blocks) -> Iterator[Int4Blocks]:
 
 def smaller(traits: Traits) -> Iterator[Method]:
     """Yield what stores fewer than 8 bits, the most robust first."""
+    yield WeightInt4()
     yield Int4Blocks(rounding="gptq")
     yield Int4Blocks()
     yield Int4Blocks(rounding="gptq", tables="int4")
