@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgewise.cache import Cache
 from edgewise.lab import attempt, conclude, prove, replay
+from edgewise.lab.choose.choice import Choice
 from edgewise.lab.config import Config
 from edgewise.lab.engine import Engine
 from edgewise.lab.plan import Plan, prepare
@@ -56,6 +57,15 @@ def _searched(ladder: Ladder, baseline: Trial) -> tuple[str, ...]:
     trained = teach(ladder)
     ladder.end()
     return (*ladder.screened.notes, *(note for one in trained for note in one.done.notes))
+
+
+def _chosen(
+    plan: Plan, recipe: Recipe | None, rows: tuple[CandidateRow, ...], trials: dict[str, Trial]
+) -> tuple[dict[str, Choice], tuple[CandidateRow, ...]]:
+    """Return what each tier gets, and the rows from which a fallback may be taken."""
+    if recipe:
+        return replay.choices(plan, recipe, rows, trials), replay.own(recipe, rows, plan.model.runtime)
+    return {tier.name: conclude.choose(plan, rows, trials, tier) for tier in plan.config.tiers}, rows
 
 
 def run(
