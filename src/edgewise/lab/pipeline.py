@@ -96,13 +96,7 @@ def run(
     trials = {trial.id: trial for trial in ladder.trials}
     attempt.race(plan, shop, trials, p50, watcher)
     rows = conclude.rows(plan, shop, trials)
-    if recipe:
-        choices, able = (
-            replay.choices(plan, recipe, rows, trials),
-            replay.own(recipe, rows, plan.model.runtime),
-        )
-    else:
-        choices, able = {tier.name: conclude.choose(plan, rows, trials, tier) for tier in config.tiers}, rows
+    choices, able = _chosen(plan, recipe, rows, trials)
     shipped = conclude.shipped(plan, able, trials, choices)
     claims = conclude.claim(plan, shop, baseline, shipped, watcher)
     where, unproven = prove.places(config)
