@@ -44,7 +44,7 @@ SAMPLES = 200
 
 @dataclass(frozen=True)
 class Thing:
-    """What one candidate would be: bytes, ms, how far from the original, how many of 1,000 right; or it fails."""
+    """What one candidate would be: bytes, ms, how far from the original, how many of 1,000 right; or it fails, or is silent when judged."""
 
     size: int = 1000
     ms: float = 10.0
@@ -52,6 +52,7 @@ class Thing:
     right: int = 900
     fails: bool = False
     agreement: float = 1.0
+    silent: bool = False
 
 
 @dataclass
@@ -125,6 +126,8 @@ class World:
     def judge(self, built: Built, target: str, split: str, *, reference: Judged | None) -> Judged:
         """Judge as the table says."""
         self.judged.append(str(built.folder))
+        if self.thing(str(built.folder)).silent:
+            raise JobError("it answers with NaN")
         return _judged(self.thing(str(built.folder)).right)
 
     def rank(self, source: Path, quantized: Trial) -> Ranking:

@@ -100,6 +100,14 @@ def test_what_cannot_be_built_is_a_row_with_its_reason() -> None:
     assert (found[STATIC].built, found[STATIC].reason) == (None, "it cannot be built")
 
 
+def test_what_fails_when_it_is_judged_is_asked_once_and_the_next_is_taken() -> None:
+    world = World({STATIC: Thing(ms=10, silent=True), DYNAMIC: Thing(ms=20)})
+    found = by_id(world.search())
+    assert world.judged.count(STATIC) == 1
+    assert found[STATIC].reason == "it answers with NaN"
+    assert found[DYNAMIC].holds["here"]
+
+
 def test_goals_come_before_speed() -> None:
     world = World(
         {STATIC: Thing(ms=10, size=2000), DYNAMIC: Thing(ms=50, size=500)},

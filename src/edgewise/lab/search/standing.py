@@ -76,7 +76,7 @@ class Standing:
             trial
             for trial in self.usable(trials)
             if not trial.judged
-            and not trial.passed_over
+            and not trial.reason
             and not hopeless(trial)
             and self.place(trial) < limit
         ]
