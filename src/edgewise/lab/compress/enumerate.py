@@ -46,17 +46,20 @@ class Screened(Protocol):
 
 
 def first_rungs(
-    targets: Collection[str], screened: Screened, *, smaller: bool = False
+    targets: Collection[str], screened: Screened, *, smaller: Collection[str] = ()
 ) -> Iterator[Candidate]:
     """Yield what to try first on `targets`, in a fixed order, the original first for each.
 
-    Whatever stores fewer than 16 bits is tried again after all repairs together. `smaller`: the size of a file
-    decides for somebody, so that what stores fewer than 8 bits is tried, too.
+    Whatever stores fewer than 16 bits is tried again after all repairs together. `smaller`: the targets on
+    which the size of a file decides for somebody, so that what stores fewer than 8 bits is tried there, too.
     """
     traits = Traits(transformer=screened.transformer)
     for target in sorted(targets):
         module = door.builder(target)
-        found = [*module.methods(traits), *(_optional(module, "smaller", traits) if smaller else ())]
+        found = [
+            *module.methods(traits),
+            *(_optional(module, "smaller", traits) if target in smaller else ()),
+        ]
         yield from (Candidate(method, target) for method in found)
         if screened.repairs:
             yield from (

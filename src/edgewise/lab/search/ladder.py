@@ -65,7 +65,8 @@ class Ladder:
     def begin(self, baseline: Trial) -> None:
         """Search on the original, whose own file is the first trial."""
         self.trials = [baseline]
-        smaller = any(not standing.by_speed for standing in self.standings)
+        by_size = [standing.tier for standing in self.standings if not standing.by_speed]
+        smaller = {target for tier in by_size for target in tier.runtimes}
         self.try_out(first_rungs(self.plan.targets, self.screened, smaller=smaller))
         self.climb()
 

@@ -75,10 +75,7 @@ class Standing:
         return [
             trial
             for trial in self.usable(trials)
-            if not trial.judged
-            and not trial.reason
-            and not hopeless(trial)
-            and self.place(trial) < limit
+            if not trial.judged and not trial.reason and not hopeless(trial) and self.place(trial) < limit
         ]
 
     def would_pay(self, trial: Trial, trials: Sequence[Trial], gain: float) -> bool:

@@ -100,20 +100,18 @@ def _static_variations(method: StaticInt8) -> Iterator[StaticInt8]:
 
 
 def _int4_variations(method: Int4Blocks) -> Iterator[Int4Blocks]:
-    for rounding in ("gptq", "k-quant", "rtn"):
-        if rounding != method.rounding and not (method.symmetric and rounding == "k-quant"):
-            yield replace(method, rounding=rounding)
-    if method.rounding in ("rtn", "gptq"):
-        yield replace(method, symmetric=not method.symmetric)
+    if method.rounding != "gptq":
+        yield replace(method, rounding="gptq")
+        yield replace(method, rounding="gptq", tables="int8" if method.tables == "int4" else "int4")
+    if method.rounding != "k-quant" and not method.symmetric:
+        yield replace(method, rounding="k-quant")
 
 
 def smaller(traits: Traits) -> Iterator[Method]:
-    """Yield what stores fewer than 8 bits, the most robust first."""
+    """Yield what stores fewer than 8 bits and is made in seconds, the most robust first."""
     yield WeightInt4()
-    yield Int4Blocks(rounding="gptq")
     yield Int4Blocks()
-    yield Int4Blocks(rounding="gptq", tables="int4")
-    yield Int4Blocks(rounding="gptq", block=128, tables="int4")
+    yield Int4Blocks(tables="int4")
 
 
 def build(method: Method, job: Job) -> None:

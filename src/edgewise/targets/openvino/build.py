@@ -116,10 +116,8 @@ def variations(method: Method, traits: Traits) -> Iterator[Method]:
 
 
 def smaller(traits: Traits) -> Iterator[Method]:
-    """Yield what stores fewer than 8 bits, the most robust first."""
-    yield OpenVinoInt4(gptq=True)
+    """Yield what stores fewer than 8 bits and is made in seconds."""
     yield OpenVinoInt4()
-    yield OpenVinoInt4(gptq=True, group=128)
 
 
 def build(method: Method, job: Job) -> None:
