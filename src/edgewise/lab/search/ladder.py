@@ -61,6 +61,7 @@ class Ladder:
         self.trials: list[Trial] = []
         self.budget, self.evaluations = EVALUATIONS, 0
         self._widened: set[Family] = set()
+        self._helped: set[tuple[str, str, AnyStudent | None]] = set()
 
     def begin(self, baseline: Trial) -> None:
         """Search on the original, whose own file is the first trial."""
@@ -97,11 +98,14 @@ class Ladder:
         known = {trial.id for trial in self.trials}
         new = {candidate.id: candidate for candidate in candidates if candidate.id not in known}
         trials = [Trial(candidate, name) for name, candidate in new.items()]
+        if not trials:
+            return []
         self.trials += trials
         attempt.build_all(self.shop, trials, self.sources, self.watcher)
         built = [trial for trial in trials if trial.built]
-        self.watcher.stage("A first look, on calibration samples", len(built))
-        self.looks.over(built, self.watcher)
+        if built:
+            self.watcher.stage("A first look, on calibration samples", len(built))
+            self.looks.over(built, self.watcher)
         return [trial for trial in built if trial.glance]
 
     def _judged(self) -> bool:
@@ -141,7 +145,7 @@ class Ladder:
         """Try variations of one family that would pay and falls short whole; False where there is none."""
         if self.evaluations >= self.budget - PROTECTING:
             return False
-        for trial in self._falling_short(PAYS):
+        for _, trial in self._falling_short(PAYS):
             if _family(trial) not in self._widened:
                 self._widened.add(_family(trial))
                 made = self.try_out(variations(trial.candidate, self.screened))
@@ -150,11 +154,11 @@ class Ladder:
         return False
 
     def _protected(self) -> bool:
-        """Protect layers of the file that would pay most, once for each target; False where there is none."""
-        for trial in self._falling_short(PAYS_PROTECTED):
-            key = (trial.candidate.target, Quantizer, trial.candidate.student)
-            if key not in self._widened and isinstance(trial.candidate.method, Quantizer) and trial.judged:
-                self._widened.add(key)
+        """Protect layers of the file that would pay most, once for each tier and target; False where there is none."""
+        for standing, trial in self._falling_short(PAYS_PROTECTED):
+            key = (standing.tier.name, trial.candidate.target, trial.candidate.student)
+            if key not in self._helped and isinstance(trial.candidate.method, Quantizer) and trial.judged:
+                self._helped.add(key)
                 protect.protect(self, trial, self.budget - self.evaluations)
                 return True
         return False
@@ -175,15 +179,15 @@ class Ladder:
         self.judge(list(picked.values())[:left])
         return True
 
-    def _falling_short(self, gain: float) -> Iterator[Trial]:
-        """Yield quantized files that would pay and do not hold, the best placed first."""
+    def _falling_short(self, gain: float) -> Iterator[tuple[Standing, Trial]]:
+        """Yield quantized files that would pay for a tier and do not hold, the best placed of each first."""
         for standing in self.standings:
             name = standing.tier.name
             for trial in standing.usable(self.trials):
                 short = hopeless(trial) or (trial.judged is not None and not trial.holds.get(name))
                 lossy = trial.candidate.precision not in WHOLE
                 if short and lossy and standing.would_pay(trial, self.trials, gain):
-                    yield trial
+                    yield standing, trial
 
     def _reason(self, trial: Trial) -> str:
         """Say why a file was not judged, in the words of the first tier that could run it."""
