@@ -228,3 +228,17 @@ def test_an_absolute_floor_does_not_move_with_the_original() -> None:
 def test_four_times_the_samples_halve_the_interval() -> None:
     rescaled = Interval(0.5, 0.3, 0.9).rescaled(4)
     assert (rescaled.value, rescaled.low, rescaled.high) == pytest.approx((0.5, 0.4, 0.7))
+
+
+def test_what_is_expected_of_test_comes_true_four_times_in_five() -> None:
+    random = np.random.default_rng(0)
+    searched, tested, truth = 1_000, 3_000, 1.0
+    kept = shown = 0
+    for _ in range(20_000):
+        value = random.normal(truth, 40 / searched**0.5)  # one that is neither clearly good nor bad
+        half = 1.96 * 40 / searched**0.5
+        at_limit = abs(Interval(value, value - half, value + half).expected_low(tested / searched)) < 0.1
+        if at_limit:
+            new = random.normal(value, 40 * (1 / searched + 1 / tested) ** 0.5)
+            kept, shown = kept + 1, shown + int(new - 1.96 * 40 / tested**0.5 >= 0)
+    assert shown / kept == pytest.approx(0.8, abs=0.05)

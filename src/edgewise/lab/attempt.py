@@ -176,7 +176,7 @@ def _reasoned(trial: Trial) -> Iterator[None]:
 
 
 def apply_floors(plan: Plan, trials: Iterable[Trial], reference: Judged) -> None:
-    """Ask of every candidate, per floor: would test show it met, if test looked like search?"""
+    """Ask of every candidate, per floor: will test show it met, with four chances in five?"""
     sizes = plan.splits.sizes()
     factor = sizes["test"] / sizes["search"]
     floors = {tier.name: plan.config.goals[tier.name].floor for tier in plan.config.tiers}
@@ -188,7 +188,7 @@ def apply_floors(plan: Plan, trials: Iterable[Trial], reference: Judged) -> None
             if floor not in known:
                 known[floor] = margin_to_floor(plan.metric, trial.judged.rows, reference.rows, floor)
             trial.margins[name] = known[floor]
-            trial.holds[name] = known[floor].rescaled(factor).low >= 0
+            trial.holds[name] = known[floor].expected_low(factor) >= 0
 
 
 def race(plan: Plan, shop: Workshop, trials: Mapping[str, Trial], p50: float, watcher: Watcher) -> None:
