@@ -6,6 +6,7 @@ difference, much narrower than either alone. Percentile bootstrap, Efron & Tibsh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ class Interval:
         The new estimate differs from this one by the errors of both; the new interval is as wide as its size makes it.
         """
         error = (self.value - self.low) / DEVIATIONS  # of this estimate; the new one's is error / √factor
-        return self.value - ASSURED * error * (1 + 1 / factor) ** 0.5 - DEVIATIONS * error * factor**-0.5
+        return self.value - error * (ASSURED * math.sqrt(1 + 1 / factor) + DEVIATIONS / math.sqrt(factor))
 
     def rescaled(self, factor: float) -> Interval:
         """Return the interval as it would be for a sample `factor` times as large."""
