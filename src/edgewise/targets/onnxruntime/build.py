@@ -70,6 +70,8 @@ def methods(traits: Traits) -> Iterator[Method]:
     """
     yield from (Original(), Fp16(), WeightInt8())
     yield from (DynamicInt8(), DynamicInt8(per_channel=True))
+    if traits.transformer:
+        yield DynamicInt8(per_channel=True, fused=True)
     yield StaticInt8(per_channel=False)
     yield NncfPtq()
     yield NncfPtq(preset="mixed", transformer=True) if traits.transformer else StaticInt8()
