@@ -28,6 +28,7 @@ def test_coremltools_own_tests_of_the_operators_pass(tmp_path: Path) -> None:
     tests = Path(ct.__file__).parent / "converters" / "mil" / "mil" / "ops" / "tests"
     options = ["-q", "-p", "coreml_plugin", "-p", "no:cacheprovider", "-W", "ignore", "--tb=line", "-rN"]
     options += ["-o", "xfail_strict=false"]  # some are marked as failing on a Mac, by Apple's own bugs
+    options += ["-k", "not efficient_type_inference"]  # it asserts that a busy machine takes less than 10 ms
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *(str(tests / f"iOS{n}") for n in range(14, 19))],
         cwd=tmp_path,
