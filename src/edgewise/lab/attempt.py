@@ -176,7 +176,7 @@ def _reasoned(trial: Trial) -> Iterator[None]:
 
 
 def apply_floors(plan: Plan, trials: Iterable[Trial], reference: Judged) -> None:
-    """Ask of every candidate, per floor: will test show it met, with four chances in five?"""
+    """Ask of every candidate, per floor: will test show it met, with nine chances in ten?"""
     sizes = plan.splits.sizes()
     factor = sizes["test"] / sizes["search"]
     floors = {tier.name: plan.config.goals[tier.name].floor for tier in plan.config.tiers}

@@ -20,7 +20,7 @@ __all__ = ["Floor", "Interval", "interval_of", "margin_to_floor", "verdict"]
 RESAMPLES = 2000
 LEVEL = 0.95
 DEVIATIONS = 1.96  # standard ones from the estimate to the end of a 95 % interval
-ASSURED = 0.84  # standard deviations below the mean, above which four of five draws lie
+ASSURED = 1.28  # standard deviations below the mean, above which nine of ten draws lie
 
 Rows = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ class Interval:
     high: float
 
     def expected_low(self, factor: float) -> float:
-        """Return what the lower end will reach, with four chances in five, in a new sample `factor` times as large.
+        """Return what the lower end will reach, with nine chances in ten, in a new sample `factor` times as large.
 
         The new estimate differs from this one by the errors of both; the new interval is as wide as its size makes it.
         """
