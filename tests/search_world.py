@@ -39,7 +39,7 @@ from edgewise.lab.watcher import Silent
 from edgewise.targets.building import Operators, Original
 from models import save, tiny_cnn
 
-SAMPLES = 200
+SAMPLES = 600
 
 
 @dataclass(frozen=True)
