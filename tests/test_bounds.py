@@ -31,7 +31,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        pytest.param("bytearray(b'x') * 600_000_000 and time.sleep(60)", id="its own"),
+        pytest.param("[bytearray(b'x') * 600_000_000, time.sleep(60)]", id="its own"),
         pytest.param(
             "os.spawnl(os.P_WAIT, sys.executable, 'python', '-c', \"b = bytearray(b'x') * 600_000_000\\nimport time; time.sleep(60)\")",
             id="a child's",
