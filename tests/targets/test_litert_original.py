@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 import edgewise
+from edgewise import targets
 from edgewise.cli import cli
 from edgewise.errors import InputError, ToolchainError
 from edgewise.lab import config, plan
 from edgewise.lab.compress import apply
 from edgewise.lab.compress.recipe import Candidate
 from edgewise.lab.model import take
-from edgewise.targets.building import Original
+from edgewise.targets.building import Method, Original
 from edgewise.targets.litert import toolchain
+from edgewise.targets.litert.build import LiteRtInt4, LiteRtStatic16
 from edgewise.targets.status import status
 from projects import digits
 
@@ -74,6 +76,16 @@ def test_the_report_names_litert_as_what_everything_is_compared_with(build: edge
     page = (build.report.parent / "report.md").read_text()
     assert "original in LiteRT, default options" in page
     assert "ONNX Runtime" not in page
+
+
+@pytest.mark.parametrize("method", [LiteRtInt4(), LiteRtStatic16()], ids=lambda method: method.precision)
+def test_what_is_not_tried_first_is_made_from_it_too(method: Method, project: Path, tmp_path: Path) -> None:
+    source = project.parent / "model.tflite"
+    with np.load(project.parent / "samples.npz") as samples:
+        calibration = [{"x": row[np.newaxis]} for row in samples["x"][:20]]
+    made = apply.build(Candidate(method, "litert"), source, calibration, tmp_path)
+    assert made.artifact.size < source.stat().st_size
+    assert targets.builder("litert").operators(made.files["model.tflite"]).quantized == 2
 
 
 def test_targets_that_start_from_onnx_are_left_out_with_the_reason(project: Path, tmp_path: Path) -> None:
